@@ -1,0 +1,355 @@
+"""The one error tree.
+
+::
+
+    NexusError                         .code, .hint
+    ├── ConfigurationError             .problems (all of them, each with path, what, fix)   ValueError
+    ├── PluginError                    .distribution
+    │   ├── PluginNotFoundError        nobody offers that name                              LookupError
+    │   ├── PluginLoadError            importing it failed                                  ImportError
+    │   ├── PluginConflictError        two distributions offer one name
+    │   ├── PluginIncompatibleError    its api_version is too old or too new
+    │   └── PluginContractError        it broke the rules of registration                   TypeError
+    ├── ContextError
+    │   ├── ContextMissingError        no context, or a part of it absent                   TypeError
+    │   ├── ContextInvalidError        a part that does not satisfy the grammar             ValueError
+    │   └── ContextMismatchError       a payload that names another scope or actor          ValueError
+    ├── AccessDeniedError              role or policy says no                               PermissionError
+    ├── TenantIsolationError           a backend answered outside the scope it was asked for
+    ├── AuditVerificationError         a trail that does not verify   .index
+    └── StoreError                     .retryable, .outcome
+        ├── NotFoundError              absent, or not yours: the same answer                LookupError
+        ├── AlreadyExistsError
+        ├── PreconditionFailedError
+        ├── UnsupportedError           .capability
+        ├── InvalidArgumentError                                                            ValueError
+        │   ├── InvalidKeyError
+        │   ├── InvalidFilterError
+        │   └── InvalidVectorError
+        ├── InvalidTokenError          cursor, upload or presign token
+        ├── RangeNotSatisfiableError
+        ├── IntegrityError             stored bytes are not what was written
+        │   └── ChecksumMismatchError
+        ├── UnauthenticatedError       the backend refused our credentials
+        ├── PermissionDeniedError      the backend knows us and says no                     PermissionError
+        ├── QuotaExceededError
+        ├── RetentionError             a legal hold or retention period protects it
+        ├── IndexLockedError           .expected, .actual (fingerprints)
+        ├── StaleReferenceError
+        ├── TenantInactiveError
+        ├── PartialWriteError          .failed
+        ├── RateLimitedError           .retry_after (seconds)
+        ├── UnavailableError                                                                ConnectionError
+        ├── StoreTimeoutError                                                               TimeoutError
+        ├── ClosedError
+        └── BackendError               anything a backend did not map
+
+"Not found" and "another tenant's" are one error with one text. No text holds another scope's
+name, a secret, content, or a physical path or bucket; ``ConfigurationError`` alone, which only
+the operator sees, may name a setting and a place.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import attrs
+
+
+class Outcome(enum.StrEnum):
+    """What is known about a write that raised."""
+
+    NOT_APPLIED = "not_applied"
+    APPLIED = "applied"
+    UNKNOWN = "unknown"
+
+
+class NexusError(Exception):
+    """Root of every error that leaves the framework."""
+
+    code: ClassVar[str] = "nexus.error"
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = self.default_hint if hint is None else hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    # Keyword-only constructors would otherwise make every error unpicklable, and an error
+    # that cannot cross a process boundary turns into a hang there.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (copyreg.__newobj__, (type(self), *self.args), self.__dict__)  # type: ignore[attr-defined]
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """One thing wrong with a configuration: where, what, and how to mend it."""
+
+    path: str
+    what: str
+    fix: str
+    code: str = "config.invalid"
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what} ({self.fix})"
+
+
+class ConfigurationError(NexusError, ValueError):
+    """The configuration cannot be used. ``problems`` lists everything that is wrong with it."""
+
+    code = "config.invalid"
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
+        self.problems = tuple(problems)
+        noun = "problem" if len(self.problems) == 1 else "problems"
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(f"{len(self.problems)} {noun} in the configuration:{lines}", hint=hint)
+
+
+class PluginError(NexusError):
+    """A plugin cannot be used; ``distribution`` is its name and version where known."""
+
+    code = "plugin.error"
+
+    def __init__(
+        self, message: str, *, distribution: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.distribution = distribution
+
+
+class PluginNotFoundError(PluginError, LookupError):
+    code = "plugin.not_found"
+
+
+class PluginLoadError(PluginError, ImportError):
+    code = "plugin.load"
+
+
+class PluginConflictError(PluginError):
+    code = "plugin.conflict"
+
+
+class PluginIncompatibleError(PluginError):
+    code = "plugin.incompatible"
+
+
+class PluginContractError(PluginError, TypeError):
+    code = "plugin.contract"
+
+
+class ContextError(NexusError):
+    code = "context.error"
+
+
+class ContextMissingError(ContextError, TypeError):
+    code = "context.missing"
+
+
+class ContextInvalidError(ContextError, ValueError):
+    code = "context.invalid"
+
+
+class ContextMismatchError(ContextError, ValueError):
+    """A payload named another scope, actor or subject than the request's own context."""
+
+    code = "context.mismatch"
+
+    def __init__(self, fields: Sequence[str], *, hint: str | None = None) -> None:
+        self.fields = tuple(fields)
+        super().__init__(
+            "the payload contradicts the request context in: " + ", ".join(self.fields),
+            hint="leave the fields out, or send the request under the right context"
+            if hint is None
+            else hint,
+        )
+
+
+class AccessDeniedError(NexusError, PermissionError):
+    code = "access.denied"
+
+
+class TenantIsolationError(NexusError):
+    """A backend answered outside the scope it was asked for; nothing of the answer is returned."""
+
+    code = "isolation.violated"
+    default_hint = "the store is closed for this scope; run `nexus doctor` and report the backend"
+
+
+class AuditVerificationError(NexusError):
+    """A trail does not verify; ``index`` is the first bad record where one can be named."""
+
+    code = "audit.invalid"
+
+    def __init__(self, message: str, *, index: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.index = index
+
+
+class StoreError(NexusError):
+    """A store could not do what it was asked to.
+
+    ``outcome`` says what became of a write; ``retryable`` whether the same call may succeed later.
+    """
+
+    code = "store.error"
+    default_retryable: ClassVar[bool] = False
+    default_outcome: ClassVar[Outcome] = Outcome.NOT_APPLIED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retryable: bool | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retryable = self.default_retryable if retryable is None else retryable
+        self.outcome = self.default_outcome if outcome is None else outcome
+
+
+class NotFoundError(StoreError, LookupError):
+    code = "store.not_found"
+
+
+class AlreadyExistsError(StoreError):
+    code = "store.already_exists"
+
+
+class PreconditionFailedError(StoreError):
+    code = "store.precondition_failed"
+
+
+class UnsupportedError(StoreError):
+    """The store does not declare the capability, so the call never reached it."""
+
+    code = "store.unsupported"
+
+    def __init__(self, capability: str, *, hint: str | None = None) -> None:
+        super().__init__(
+            f"this store does not offer {capability!r}",
+            hint="route the scope to a store that does; `nexus plugins list` shows them"
+            if hint is None
+            else hint,
+        )
+        self.capability = capability
+
+
+class InvalidArgumentError(StoreError, ValueError):
+    code = "store.invalid_argument"
+
+
+class InvalidKeyError(InvalidArgumentError):
+    code = "store.invalid_key"
+
+
+class InvalidFilterError(InvalidArgumentError):
+    code = "store.invalid_filter"
+
+
+class InvalidVectorError(InvalidArgumentError):
+    code = "store.invalid_vector"
+
+
+class InvalidTokenError(StoreError):
+    code = "store.invalid_token"
+
+
+class RangeNotSatisfiableError(StoreError):
+    code = "store.range_not_satisfiable"
+
+
+class IntegrityError(StoreError):
+    code = "store.integrity"
+
+
+class ChecksumMismatchError(IntegrityError):
+    code = "store.checksum_mismatch"
+
+
+class UnauthenticatedError(StoreError):
+    code = "store.unauthenticated"
+
+
+class PermissionDeniedError(StoreError, PermissionError):
+    code = "store.permission_denied"
+
+
+class QuotaExceededError(StoreError):
+    code = "store.quota_exceeded"
+
+
+class RetentionError(StoreError):
+    code = "store.retained"
+
+
+class IndexLockedError(StoreError):
+    code = "store.index_locked"
+
+    def __init__(self, *, expected: str, actual: str, hint: str | None = None) -> None:
+        super().__init__(
+            "the index exists under this name and version with another definition",
+            hint="define a new version instead" if hint is None else hint,
+        )
+        self.expected = expected
+        self.actual = actual
+
+
+class StaleReferenceError(StoreError):
+    code = "store.stale_reference"
+
+
+class TenantInactiveError(StoreError):
+    code = "store.tenant_inactive"
+
+
+class PartialWriteError(StoreError):
+    """Part of a batch was written; ``failed`` maps each id that was not to an error code."""
+
+    code = "store.partial_write"
+    default_outcome = Outcome.UNKNOWN
+
+    def __init__(self, failed: Mapping[str, str], *, hint: str | None = None) -> None:
+        super().__init__(f"{len(failed)} of the batch were not written", hint=hint)
+        self.failed = dict(failed)
+
+
+class RateLimitedError(StoreError):
+    code = "store.rate_limited"
+    default_retryable = True
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class UnavailableError(StoreError, ConnectionError):
+    code = "store.unavailable"
+    default_retryable = True
+    default_outcome = Outcome.UNKNOWN
+
+
+class StoreTimeoutError(StoreError, TimeoutError):
+    code = "store.timeout"
+    default_retryable = True
+    default_outcome = Outcome.UNKNOWN
+
+
+class ClosedError(StoreError):
+    code = "store.closed"
+
+
+class BackendError(StoreError):
+    """A backend raised something outside the tree; its text stays in the operator's log."""
+
+    code = "store.backend"
+    default_outcome = Outcome.UNKNOWN

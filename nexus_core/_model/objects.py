@@ -1,0 +1,171 @@
+"""Values of the raw store: one pass of bytes, object attributes, ranges, pages."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO, Final, Literal, TypeAlias, cast, final
+
+import attrs
+
+from nexus_core._model.errors import (
+    ChecksumMismatchError,
+    InvalidArgumentError,
+    RangeNotSatisfiableError,
+)
+
+CHUNK: Final = 1 << 20
+
+BodySource: TypeAlias = bytes | bytearray | memoryview | BinaryIO | Iterable[bytes]
+
+
+@final
+class Body:
+    """One pass over the bytes of an object, in chunks of at most 1 MiB, hashed as they go by.
+
+    ``size`` is known beforehand for bytes and seekable files, else ``None``. ``sha256`` (64 hex
+    digits) and ``read_size`` are right once the pass has ended; asking earlier raises. When the
+    caller declared a size or checksum, the end of the pass raises ``ChecksumMismatchError`` if the
+    bytes were others: a backend must not make anything visible before the pass has ended.
+    """
+
+    __slots__ = ("_done", "_expected", "_hash", "_source", "_started", "read_size", "size")
+
+    def __init__(
+        self, source: BodySource, *, sha256: str | None = None, size: int | None = None
+    ) -> None:
+        self._source = source
+        self._expected = sha256
+        self._hash = hashlib.sha256()
+        self._started = False
+        self._done = False
+        self.read_size = 0
+        self.size = _known_size(source) if size is None else size
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._started:
+            raise InvalidArgumentError("a body can be read only once")
+        self._started = True
+        for chunk in _chunks(self._source):
+            self._hash.update(chunk)
+            self.read_size += len(chunk)
+            yield chunk
+        if self.size is not None and self.size != self.read_size:
+            raise ChecksumMismatchError("the body has another size than was declared")
+        self._done = True
+        if self._expected is not None and self._expected != self.sha256:
+            raise ChecksumMismatchError("the body has another SHA-256 than was declared")
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the whole body as 64 lower-case hex digits."""
+        if not self._done:
+            raise InvalidArgumentError("the body has not been read to its end")
+        return self._hash.hexdigest()
+
+
+def _known_size(source: BodySource) -> int | None:
+    if isinstance(source, bytes | bytearray):
+        return len(source)
+    if isinstance(source, memoryview):
+        return source.nbytes
+    if isinstance(source, io.IOBase) and source.seekable():
+        here = source.tell()
+        end = source.seek(0, io.SEEK_END)
+        source.seek(here)
+        return end - here
+    return None
+
+
+def _chunks(source: BodySource) -> Iterator[bytes]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        view = memoryview(source).cast("B")
+        for start in range(0, len(view), CHUNK):
+            yield bytes(view[start : start + CHUNK])
+    elif hasattr(source, "read"):
+        while chunk := cast("BinaryIO", source).read(CHUNK):
+            if not isinstance(chunk, bytes):
+                raise InvalidArgumentError("the body's file is not open in binary mode")
+            yield chunk
+    else:
+        for piece in source:
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise InvalidArgumentError("the body yields something other than bytes")
+            yield from _chunks(piece)
+
+
+@attrs.frozen
+class ByteRange:
+    """A range of bytes: ``ByteRange(start, stop)``, ``ByteRange(start)`` or ``ByteRange.last(n)``.
+
+    ``stop`` is exclusive and truncated at the end of the object. An empty range, one that starts
+    at or past the end, and any range of an empty object are not satisfiable.
+    """
+
+    start: int
+    stop: int | None = None
+
+    @classmethod
+    def last(cls, count: int) -> ByteRange:
+        """The last ``count`` bytes (all of them when the object is shorter)."""
+        if count <= 0:
+            raise RangeNotSatisfiableError("a suffix range needs at least one byte")
+        return cls(-count)
+
+    def resolve(self, size: int) -> tuple[int, int]:
+        """Concrete ``(start, stop)`` inside an object; raises ``RangeNotSatisfiableError``."""
+        start = max(size + self.start, 0) if self.start < 0 else self.start
+        stop = size if self.stop is None else min(self.stop, size)
+        if start >= size or stop <= start or (self.start < 0 and self.stop is not None):
+            raise RangeNotSatisfiableError("the range holds no byte of the object")
+        return start, stop
+
+
+@attrs.frozen(kw_only=True)
+class ObjectAttributes:
+    """What is stored with an object's bytes, atomically with them.
+
+    ``metadata`` is the caller's; ``system`` is the core's own (stamp, kind, space, flags) and is
+    stored and returned verbatim, out of the caller's reach.
+    """
+
+    content_type: str
+    metadata: Mapping[str, str]
+    system: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class ObjectInfo:
+    """What a raw backend knows of one stored object.
+
+    ``etag`` is an opaque token that changes with every write of the key; ``sha256`` is that of the
+    stored bytes; ``modified_at`` is in microseconds since the epoch, UTC.
+    """
+
+    key: str
+    size: int
+    etag: str
+    sha256: str
+    modified_at: int
+    attributes: ObjectAttributes
+    version_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ObjectPage:
+    """One page of a listing in UTF-8 byte order; ``next_after`` is ``None`` on the last page."""
+
+    items: tuple[ObjectInfo, ...]
+    prefixes: tuple[str, ...] = ()
+    next_after: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SignedUrl:
+    """A presigned request: exactly this method, URL and headers, until ``expires_at`` (µs)."""
+
+    method: Literal["GET", "PUT"]
+    url: str = attrs.field(repr=False)
+    headers: Mapping[str, str]
+    expires_at: int

@@ -1,0 +1,158 @@
+"""The raw store role: immutable-by-default objects under keys, streamed and checksummed."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import attrs
+
+from nexus_core._model.errors import StoreError, UnsupportedError
+from nexus_core._model.objects import (
+    Body,
+    ByteRange,
+    ObjectAttributes,
+    ObjectInfo,
+    ObjectPage,
+    SignedUrl,
+)
+from nexus_core._model.scope import Scope
+from nexus_core._spi.backend import Backend
+
+
+@attrs.frozen
+class ObjectStream:
+    """An opened object: what it is, where the bytes begin, and the bytes.
+
+    ``chunks`` yields exactly ``stop - start`` bytes of one pinned version, or raises
+    ``IntegrityError`` or ``PreconditionFailedError``; it never mixes two versions.
+    """
+
+    info: ObjectInfo
+    start: int
+    stop: int
+    chunks: Iterator[bytes]
+
+
+class RawBackend(Backend):
+    """Objects under keys. Keys, prefixes and attributes have passed the core's grammar.
+
+    What is always promised: a ``put`` is atomic (readers see the old object, the new one, never a
+    part; a body that raises leaves nothing), durable when it returns, and bytes, attributes and
+    SHA-256 become visible together. Listing is complete and in UTF-8 byte order of the keys.
+    """
+
+    @abstractmethod
+    def put(
+        self,
+        scope: Scope,
+        key: str,
+        body: Body,
+        attributes: ObjectAttributes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> ObjectInfo:
+        """Store an object atomically and durably; return what was stored.
+
+        Iterates ``body`` exactly once, to its end, before anything is visible; the iteration may
+        raise (``ChecksumMismatchError`` among others), and then nothing is.
+
+        With ``if_absent`` raises ``AlreadyExistsError`` when the key is taken; with ``if_match``
+        raises ``PreconditionFailedError`` unless the current ETag is that one (also when there is
+        none). Exactly one of several racing conditional writers succeeds.
+        """
+
+    @abstractmethod
+    def head(self, scope: Scope, key: str) -> ObjectInfo:
+        """Return what is known of an object; raise ``NotFoundError`` when there is none."""
+
+    @abstractmethod
+    def open(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        range: ByteRange | None = None,
+        if_match: str | None = None,
+    ) -> AbstractContextManager[ObjectStream]:
+        """Open one version of an object for reading; all chunks come from that version.
+
+        Raises ``NotFoundError``, ``RangeNotSatisfiableError`` (see ``ByteRange.resolve``), or
+        ``PreconditionFailedError`` when the current ETag is not ``if_match``.
+        """
+
+    @abstractmethod
+    def list(
+        self,
+        scope: Scope,
+        *,
+        prefix: str = "",
+        delimiter: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> ObjectPage:
+        """List keys that begin with ``prefix`` and come after ``after``, in UTF-8 byte order.
+
+        With ``delimiter`` (only ``"/"``), keys that have it past the prefix are rolled up into
+        ``prefixes``, which count towards ``limit`` and sort among the keys. Pages may be short;
+        ``next_after`` says where to continue and is ``None`` only when nothing is left.
+        """
+
+    @abstractmethod
+    def delete(self, scope: Scope, key: str, *, if_match: str | None = None) -> None:
+        """Delete an object. Idempotent: an absent key is not an error.
+
+        With ``if_match``, raises ``PreconditionFailedError`` unless that is the current ETag.
+        """
+
+    def delete_many(self, scope: Scope, keys: Sequence[str]) -> Mapping[str, str]:
+        """Delete every key; return the error code of each that could not be, empty if none.
+
+        Never interprets a key as a pattern. This default deletes them one by one.
+        """
+        failed: dict[str, str] = {}
+        for key in keys:
+            try:
+                self.delete(scope, key)
+            except StoreError as error:
+                failed[key] = error.code
+        return failed
+
+    def copy(
+        self,
+        scope: Scope,
+        source: str,
+        target: str,
+        attributes: ObjectAttributes,
+        *,
+        if_absent: bool = False,
+        if_source_match: str | None = None,
+    ) -> ObjectInfo:
+        """Copy inside the scope, atomically, with new attributes. Capability ``copy``."""
+        raise UnsupportedError("copy")
+
+    def presign_get(self, scope: Scope, key: str, *, expires_in: int) -> SignedUrl:
+        """Sign a GET of exactly this key for ``expires_in`` seconds. Capability ``presign_get``."""
+        raise UnsupportedError("presign_get")
+
+    def presign_put(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        expires_in: int,
+        size: int,
+        sha256: str,
+        content_type: str,
+    ) -> SignedUrl:
+        """Sign a PUT that binds key, size, SHA-256 and type. Capability ``presign_put``."""
+        raise UnsupportedError("presign_put")
+
+    @abstractmethod
+    def erase(self, scope: Scope) -> int:
+        """Delete everything the scope has, versions and unfinished uploads too; count objects.
+
+        Idempotent. When it returns nothing of the scope is readable, and no other scope changed.
+        """

@@ -1,0 +1,160 @@
+"""What a plugin registers: a ``BackendSpec`` for each store role, and specs of extensions."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from pydantic import BaseModel, ConfigDict
+
+from nexus_core._model.vectors import Vectors
+from nexus_core._spi.atoms import AtomBackend
+from nexus_core._spi.audit import AuditBackend
+from nexus_core._spi.backend import Backend
+from nexus_core._spi.capabilities import Capabilities, Durability, Isolation, StoreRole
+from nexus_core._spi.raw import RawBackend
+from nexus_core._spi.vectors import VectorBackend
+
+# The version of the SPI that this core offers. The first number breaks plugins, the second adds.
+API_VERSION: Final = (1, 0)
+
+ABC_OF: Final[Mapping[StoreRole, type]] = {
+    StoreRole.RAW: RawBackend,
+    StoreRole.ATOMS: AtomBackend,
+    StoreRole.VECTORS: VectorBackend,
+    StoreRole.AUDIT: AuditBackend,
+}
+
+
+class BackendConfig(BaseModel):
+    """Base of every backend's settings. Strict, frozen, closed, and never prints its input.
+
+    Subclass it and declare fields with types and, where sensible, defaults; a secret is a field of
+    type ``SecretRef``. A place (bucket, directory, URL) never has a default. The registry refuses a
+    subclass that weakens ``model_config``.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Runtime:
+    """What the core hands a factory beside the settings.
+
+    ``store`` is the store's name in the configuration; ``base`` the directory that relative paths
+    are relative to; ``now`` the clock, in microseconds since the epoch, UTC.
+    """
+
+    store: str
+    base: Path
+    now: Callable[[], int]
+
+    def path(self, value: str) -> Path:
+        """Resolve a configured path against ``base``."""
+        return self.base / Path(value).expanduser()
+
+
+@attrs.frozen(kw_only=True)
+class BackendSpec:
+    """One backend: a role on an engine, what it can do, and how to build it.
+
+    ``factory(config, runtime)`` builds it without writing anything. ``provision(config, runtime)``
+    creates what must exist before (directory, schema, bucket) and returns a line for each thing it
+    made; it is idempotent and is called only by an explicit command.
+    """
+
+    name: str
+    role: StoreRole
+    summary: str
+    config: type[BackendConfig]
+    capabilities: Capabilities
+    isolation: Isolation
+    durability: Durability
+    factory: Callable[[Any, Runtime], Backend]
+    provision: Callable[[Any, Runtime], Sequence[str]] | None = None
+    api_version: tuple[int, int] = API_VERSION
+
+
+VERSION_TOKEN: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}")
+NAME_TOKEN: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+
+
+@attrs.frozen(kw_only=True)
+class Piece:
+    """One atom-to-be: its text and where it came from (page, line, row, character span)."""
+
+    text: str
+    locator: Mapping[str, int | str] = attrs.field(factory=dict)
+
+
+class Atomizer(ABC):
+    """Cuts one asset into pieces, in order. Deterministic: equal bytes give equal pieces."""
+
+    @abstractmethod
+    def atomize(self, path: Path, parameters: Mapping[str, Any]) -> Iterator[Piece]:
+        """Yield the pieces of the file at ``path``; raises ``InvalidArgumentError`` for a file
+        that is not what its media type says."""
+
+
+class Embedder(ABC):
+    """Turns texts into vectors. Deterministic for a named version."""
+
+    @abstractmethod
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector for each text, in order."""
+
+
+class Redactor(ABC):
+    """Removes personal data from a short text before it is kept in a log, event or trail."""
+
+    @abstractmethod
+    def redact(self, text: str) -> str:
+        """Return the text without what must not be kept."""
+
+
+@attrs.frozen(kw_only=True)
+class AtomizerSpec:
+    """An atomizer by name and version, the media types it reads, and its default parameters."""
+
+    name: str
+    version: str
+    summary: str
+    media_types: tuple[str, ...]
+    factory: Callable[[], Atomizer]
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class EmbedderSpec:
+    """An embedder by name and version, and the dimension and metric its vectors are made for.
+
+    ``zero`` texts (nothing to embed) may give a zero vector; the core stores no vector for those.
+    """
+
+    name: str
+    version: str
+    summary: str
+    dimension: int
+    metric: str
+    factory: Callable[[], Embedder]
+
+
+@attrs.frozen(kw_only=True)
+class RedactorSpec:
+    """A redactor by name and version."""
+
+    name: str
+    version: str
+    summary: str
+    factory: Callable[[], Redactor]
