@@ -153,10 +153,30 @@ class ObjectInfo:
 
 
 @attrs.frozen(kw_only=True)
-class ObjectPage:
-    """One page of a listing in UTF-8 byte order; ``next_after`` is ``None`` on the last page."""
+class ObjectEntry:
+    """One line of a listing.
 
-    items: tuple[ObjectInfo, ...]
+    ``name`` is the evidence: the physical name as the engine itself listed it, relative to the
+    store's root or bucket, in the codec's object or path form (path parts joined by ``/``). The
+    core compares it with what the codec makes of the scope and ``key``; a backend that composes
+    it from what it was asked for instead of passing on what it found proves nothing.
+    """
+
+    key: str
+    size: int
+    etag: str
+    modified_at: int
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class ObjectPage:
+    """One page of a listing in UTF-8 byte order; ``next_after`` is ``None`` on the last page.
+
+    ``prefixes`` are rolled-up key prefixes, each ending with the delimiter.
+    """
+
+    items: tuple[ObjectEntry, ...]
     prefixes: tuple[str, ...] = ()
     next_after: str | None = None
 
