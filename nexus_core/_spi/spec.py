@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 from pydantic import BaseModel, ConfigDict
 
-from nexus_core._model.vectors import Vectors
+from nexus_core._model.vectors import Metric, Vectors
 from nexus_core._spi.atoms import AtomBackend
 from nexus_core._spi.audit import AuditBackend
 from nexus_core._spi.backend import Backend
@@ -108,7 +108,27 @@ class Atomizer(ABC):
 
 
 class Embedder(ABC):
-    """Turns texts into vectors. Deterministic for a named version."""
+    """Turns texts into vectors. Deterministic for a named version; used from several threads.
+
+    A text with nothing to embed gives a zero vector; the core stores no vector for it.
+    """
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """What decides the vectors: code, model files and settings. Index definitions name the
+        embedder as ``name@version``, so another model must be another version (a version token:
+        at most 32 characters). Where there is only code, it is the spec's version."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """The dimension of every vector it makes."""
+
+    @property
+    @abstractmethod
+    def metric(self) -> Metric:
+        """The metric that its vectors are made for."""
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -137,17 +157,18 @@ class AtomizerSpec:
 
 @attrs.frozen(kw_only=True)
 class EmbedderSpec:
-    """An embedder by name and version, and the dimension and metric its vectors are made for.
+    """An embedder by name and code version, and how to build it.
 
-    ``zero`` texts (nothing to embed) may give a zero vector; the core stores no vector for those.
+    ``factory(config)`` takes the validated settings, or ``None`` where ``config`` is ``None`` (then
+    no settings are accepted). It only reads, never downloads, and raises ``ConfigurationError`` for
+    a model that is absent or unfit.
     """
 
     name: str
     version: str
     summary: str
-    dimension: int
-    metric: str
-    factory: Callable[[], Embedder]
+    factory: Callable[[Any], Embedder]
+    config: type[BackendConfig] | None = None
 
 
 @attrs.frozen(kw_only=True)
