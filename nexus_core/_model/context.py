@@ -158,7 +158,7 @@ class RequestContext:
     """
 
     scope: Scope = attrs.field(converter=check_scope)
-    actor: Actor
+    actor: Actor = attrs.field()
     role: Role = attrs.field(converter=_role)
     subject: str | None = attrs.field(default=None, converter=_subject)
     trace_id: str = attrs.field(factory=new_trace_id, converter=_trace_id)
