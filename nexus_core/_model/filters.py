@@ -9,7 +9,7 @@ numerically; ordering is for numbers only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -28,6 +28,19 @@ MAX_STRING_BYTES: Final = 1024
 _INT64: Final = 2**63
 
 
+# Named, because the type checker cannot see through `converter=tuple`.
+def _scalars(values: Iterable[Scalar]) -> tuple[Scalar, ...]:
+    return tuple(values)
+
+
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+def _parts(parts: Iterable[Filter]) -> tuple[Filter, ...]:
+    return tuple(parts)
+
+
 @attrs.frozen
 class Eq:
     field: str
@@ -43,13 +56,13 @@ class Ne:
 @attrs.frozen
 class In:
     field: str
-    values: tuple[Scalar, ...] = attrs.field(converter=tuple)
+    values: tuple[Scalar, ...] = attrs.field(converter=_scalars)
 
 
 @attrs.frozen
 class NotIn:
     field: str
-    values: tuple[Scalar, ...] = attrs.field(converter=tuple)
+    values: tuple[Scalar, ...] = attrs.field(converter=_scalars)
 
 
 @attrs.frozen
@@ -92,23 +105,23 @@ class Prefix:
 @attrs.frozen
 class ContainsAny:
     field: str
-    values: tuple[str, ...] = attrs.field(converter=tuple)
+    values: tuple[str, ...] = attrs.field(converter=_texts)
 
 
 @attrs.frozen
 class ContainsAll:
     field: str
-    values: tuple[str, ...] = attrs.field(converter=tuple)
+    values: tuple[str, ...] = attrs.field(converter=_texts)
 
 
 @attrs.frozen
 class And:
-    parts: tuple[Filter, ...] = attrs.field(converter=tuple)
+    parts: tuple[Filter, ...] = attrs.field(converter=_parts)
 
 
 @attrs.frozen
 class Or:
-    parts: tuple[Filter, ...] = attrs.field(converter=tuple)
+    parts: tuple[Filter, ...] = attrs.field(converter=_parts)
 
 
 @attrs.frozen

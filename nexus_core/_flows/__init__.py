@@ -1,0 +1,1 @@
+"""What spans several stores: ingest, recovery of what a kill left behind, and retrieval."""

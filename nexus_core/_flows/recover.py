@@ -1,0 +1,79 @@
+"""``n.recover``: finish or undo what a killed process left open, and settle its records.
+
+Idempotent. What is younger than ``older_than`` is left alone, because its process may be alive;
+running twice, or beside a live writer, writes nothing twice, since every step is idempotent.
+"""
+
+from __future__ import annotations
+
+from typing import cast, final
+
+import attrs
+
+from nexus_core._audit import ErasedRecord, decode
+from nexus_core._flows.ingest import Ingested, IngestFlow
+from nexus_core._handles.deployment import OpenStore
+from nexus_core._handles.gate import Gate
+from nexus_core._model.audit import LogEntry
+from nexus_core._model.errors import InvalidArgumentError
+from nexus_core._security.permissions import Action
+from nexus_core._spi.audit import AuditBackend
+from nexus_core._spi.capabilities import StoreRole
+
+_PAGE = 500
+
+
+@attrs.frozen(kw_only=True)
+class Recovery:
+    """What recovery did: the ingests it completed or undid, and the audit records it settled."""
+
+    ingests: tuple[Ingested, ...]
+    settled: int
+
+
+@final
+class RecoverFlow:
+    """Recovers one scope, for one request."""
+
+    __slots__ = ("_gate", "_ingest")
+
+    def __init__(self, gate: Gate, ingest: IngestFlow) -> None:
+        self._gate = gate
+        self._ingest = ingest
+
+    def run(self, *, older_than: float) -> Recovery:
+        """See ``Request.recover``."""
+        if not older_than >= 0:
+            raise InvalidArgumentError("older_than is not a number of seconds")
+        self._gate.admit(Action.RECOVER)
+        before = self._gate.now() - int(older_than * 1_000_000)
+        done: list[Ingested] = []
+        if self._gate.runtime.has(StoreRole.ATOMS):
+            for intent in list(self._ingest.pending(before=before)):
+                target = str(intent.fields.get("target", intent.id))
+                with self._gate.mutation(Action.RECOVER, StoreRole.ATOMS, (target,), admitted=True):
+                    done.append(self._ingest.resume(intent))
+        return Recovery(ingests=tuple(done), settled=self._settle(before))
+
+    def _settle(self, before: int) -> int:
+        """Answer every old intent that has no outcome: nobody knows it any more."""
+
+        def unsettled(store: OpenStore) -> list[LogEntry]:
+            backend = cast("AuditBackend", store.backend)
+            return list(backend.unsettled(self._gate.scope, before, _PAGE))
+
+        settled = 0
+        while entries := self._gate.call(StoreRole.AUDIT, unsettled):
+            records = []
+            for entry in entries:
+                record = decode(entry, self._gate.scope)
+                if isinstance(record, ErasedRecord):
+                    record = self._gate.bare_intent(record)
+                records.append(
+                    record.settled("recovered", at=self._gate.now(), details={"reason": "unknown"})
+                )
+            self._gate.append(records)
+            settled += len(records)
+        if settled:
+            self._gate.record("event", Action.RECOVER, "ok", role=StoreRole.AUDIT)
+        return settled

@@ -1,0 +1,131 @@
+"""From a validated configuration to an opened deployment: build, check, or say all that is wrong.
+
+``open`` and ``nexus doctor`` share these steps, so that they can never disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from nexus_core._config import Config, StoreConfig
+from nexus_core._handles.deployment import Clock, Deployment, OpenStore, wall_clock
+from nexus_core._model.errors import ConfigurationError, NexusError, Problem
+from nexus_core._security.keyring import KeyRing
+from nexus_core._spi.backend import Backend
+from nexus_core._spi.capabilities import StoreRole
+from nexus_core._spi.spec import ABC_OF, BackendSpec, Embedder, Runtime
+
+
+def build_stores(
+    stores: Mapping[str, StoreConfig], base: Path, *, now: Clock = wall_clock
+) -> tuple[dict[tuple[str, StoreRole], OpenStore], list[Problem]]:
+    """Build and check every store in every role it is used for; write nothing.
+
+    Returns what could be built, and everything that is wrong; each problem's path begins with the
+    store's place in the configuration.
+    """
+    opened: dict[tuple[str, StoreRole], OpenStore] = {}
+    problems: dict[Problem, None] = {}
+    for store in stores.values():
+        runtime = Runtime(store=store.name, base=base, now=now)
+        for role, spec in store.specs.items():
+            try:
+                backend = _built(spec, store.settings[role], runtime)
+                found = list(backend.check())
+            except ConfigurationError as error:
+                found = list(error.problems)
+            except NexusError as error:
+                found = [Problem(path="", what=error.message, fix=error.hint or "see the docs")]
+            except Exception as error:  # noqa: BLE001  # a plugin may raise anything
+                found = [
+                    Problem(
+                        path="",
+                        what=f"the backend {spec.name!r} failed with {type(error).__name__}",
+                        fix="run `nexus plugins check`, and report it to the backend's author",
+                        code="store.failed",
+                    )
+                ]
+            else:
+                opened[store.name, role] = OpenStore(store.name, role, spec, backend)
+            for problem in found:
+                path = ".".join(filter(None, ("stores", store.name, problem.path)))
+                problems[attrs.evolve(problem, path=path)] = None
+    return opened, list(problems)
+
+
+def _built(spec: BackendSpec, settings: object, runtime: Runtime) -> Backend:
+    backend = spec.factory(settings, runtime)
+    if not isinstance(backend, ABC_OF[spec.role]):
+        raise TypeError
+    return backend
+
+
+def close_stores(stores: Sequence[OpenStore]) -> None:
+    """Close what was built and is not going to be used."""
+    for store in stores:
+        try:
+            store.backend.close()
+        except Exception:  # noqa: BLE001, S112  # the problem that led here is the one to report
+            continue
+
+
+def open_deployment(config: Config, *, now: Clock = wall_clock) -> Deployment:
+    """Build and check everything, or raise ``ConfigurationError`` with all problems."""
+    stores, problems = build_stores(config.stores, config.base, now=now)
+    embedders, wrong = build_embedders(config)
+    problems += wrong
+    if problems:
+        close_stores(list(stores.values()))
+        raise ConfigurationError(problems, hint="`nexus doctor` shows the same list")
+    return Deployment(
+        config,
+        KeyRing(config.root_key.reveal()),
+        stores,
+        atomizers=config.atomizers,
+        embedders=embedders,
+        authorizers=[call for extension in config.extensions for call in extension.authorize],
+        observers=[call for extension in config.extensions for call in extension.observe],
+        now=now,
+    )
+
+
+def build_embedders(config: Config) -> tuple[dict[str, Embedder], list[Problem]]:
+    """Build every configured embedder under the name and version that definitions use."""
+    built: dict[str, Embedder] = {}
+    problems: list[Problem] = []
+    for name, use in config.embedders.items():
+        try:
+            embedder = use.spec.factory(use.settings)
+            built[f"{use.spec.name}@{embedder.version}"] = embedder
+        except ConfigurationError as error:
+            problems += [
+                attrs.evolve(p, path=".".join(filter(None, ("embedders", name, p.path))))
+                for p in error.problems
+            ]
+        except Exception as error:  # noqa: BLE001  # a plugin may raise anything
+            problems.append(
+                Problem(
+                    path=f"embedders.{name}",
+                    what=f"the embedder failed with {type(error).__name__}",
+                    fix="run `nexus plugins check`, and report it to the plugin's author",
+                    code="embedder.failed",
+                )
+            )
+    for position, definition in enumerate(config.indexes):
+        embedder = built.get(definition.embedder)
+        if embedder is None or problems:
+            continue
+        if (embedder.dimension, embedder.metric) != (definition.dimension, definition.metric):
+            problems.append(
+                Problem(
+                    path=f"indexes.{position}",
+                    what=f"the embedder {definition.embedder} makes {embedder.metric} vectors of "
+                    f"dimension {embedder.dimension}",
+                    fix="give the index that dimension and metric, or another embedder",
+                    code="index.embedder",
+                )
+            )
+    return built, problems

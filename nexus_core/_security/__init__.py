@@ -1,0 +1,1 @@
+"""What decides and what proves: keys, permissions, stamps, sealed tokens."""

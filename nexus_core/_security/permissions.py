@@ -1,0 +1,122 @@
+"""Who may do what: one frozen table, role by action. What is not in it is refused."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from nexus_core._model.context import Role
+
+
+class Action(enum.StrEnum):
+    """Every action the framework performs; also the ``action`` of audit records and events.
+
+    ``isolation.alarm`` is what the guard records on its own; no role may do it.
+    """
+
+    RAW_PUT = "raw.put"
+    RAW_GET = "raw.get"
+    RAW_HEAD = "raw.head"
+    RAW_LIST = "raw.list"
+    RAW_DELETE = "raw.delete"
+    RAW_COPY = "raw.copy"
+    RAW_PRESIGN = "raw.presign"
+    RAW_REGISTER = "raw.register"
+    ASSET_PUT = "asset.put"
+    ASSET_GET = "asset.get"
+    ASSET_QUERY = "asset.query"
+    ASSET_DELETE = "asset.delete"
+    ATOM_PUT = "atom.put"
+    ATOM_GET = "atom.get"
+    ATOM_QUERY = "atom.query"
+    ATOM_COUNT = "atom.count"
+    ATOM_UPDATE = "atom.update"
+    ATOM_DELETE = "atom.delete"
+    LINEAGE_READ = "lineage.read"
+    EVENT_READ = "event.read"
+    INDEX_READ = "index.read"
+    VECTOR_UPSERT = "vector.upsert"
+    VECTOR_GET = "vector.get"
+    VECTOR_QUERY = "vector.query"
+    VECTOR_COUNT = "vector.count"
+    VECTOR_DELETE = "vector.delete"
+    INGEST = "ingest"
+    RETRIEVE = "retrieve"
+    RECOVER = "recover"
+    DEFINITION_READ = "definition.read"
+    DEFINITION_PROPOSE = "definition.propose"
+    DEFINITION_APPROVE = "definition.approve"
+    DEFINITION_APPLY = "definition.apply"
+    AUDIT_READ = "audit.read"
+    AUDIT_VERIFY = "audit.verify"
+    AUDIT_EXPORT = "audit.export"
+    ALARM = "isolation.alarm"
+    ERASE_SUBJECT = "erase.subject"
+    ERASE_SCOPE = "erase.scope"
+
+
+_READ: Final = frozenset(
+    {
+        Action.RAW_GET,
+        Action.RAW_HEAD,
+        Action.RAW_LIST,
+        Action.ASSET_GET,
+        Action.ASSET_QUERY,
+        Action.ATOM_GET,
+        Action.ATOM_QUERY,
+        Action.ATOM_COUNT,
+        Action.LINEAGE_READ,
+        Action.INDEX_READ,
+        Action.VECTOR_GET,
+        Action.VECTOR_QUERY,
+        Action.VECTOR_COUNT,
+        Action.RETRIEVE,
+        Action.DEFINITION_READ,
+    }
+)
+_WRITE: Final = frozenset(
+    {
+        Action.RAW_PUT,
+        Action.RAW_COPY,
+        Action.RAW_PRESIGN,
+        Action.RAW_REGISTER,
+        Action.ASSET_PUT,
+        Action.ATOM_PUT,
+        Action.ATOM_UPDATE,
+        Action.VECTOR_UPSERT,
+        Action.INGEST,
+    }
+)
+_ADMINISTER: Final = frozenset(
+    {
+        Action.RAW_DELETE,
+        Action.ASSET_DELETE,
+        Action.ATOM_DELETE,
+        Action.VECTOR_DELETE,
+        Action.EVENT_READ,
+        Action.RECOVER,
+        Action.DEFINITION_PROPOSE,
+        Action.DEFINITION_APPROVE,
+        Action.DEFINITION_APPLY,
+        Action.AUDIT_READ,
+        Action.AUDIT_VERIFY,
+        Action.AUDIT_EXPORT,
+        Action.ERASE_SUBJECT,
+    }
+)
+
+PERMISSIONS: Final[Mapping[Role, frozenset[Action]]] = MappingProxyType(
+    {
+        Role.VIEWER: _READ,
+        Role.MEMBER: _READ | _WRITE,
+        Role.ADMIN: _READ | _WRITE | _ADMINISTER,
+        Role.OWNER: frozenset(Action) - {Action.ALARM},
+    }
+)
+
+
+def permits(role: Role, action: Action) -> bool:
+    """Whether the table allows ``role`` to do ``action``."""
+    return action in PERMISSIONS[role]
