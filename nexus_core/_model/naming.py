@@ -33,10 +33,13 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-.")
 _ESCAPES = tuple(chr(byte) if chr(byte) in _PLAIN else f"~{byte:02x}" for byte in range(256))
 _MORE = "~_"
 _TOKEN = re.compile(r"~[0-9a-f]{2}|[a-z0-9_.-]")
+# Windows reserves these whatever extension follows; its other devices hold characters that are
+# escaped anyway.
 _DEVICES = frozenset(
-    ("con", "prn", "aux", "nul", "clock$", "conin$", "conout$")
-    + tuple(f"{name}{digit}" for name in ("com", "lpt") for digit in "0123456789")
+    {"con", "prn", "aux", "nul"}
+    | {f"{name}{digit}" for name in ("com", "lpt") for digit in "0123456789"}
 )
+_LONGEST_DEVICE = 4
 
 
 class ForeignNameError(IntegrityError):
@@ -79,23 +82,26 @@ def encode_key_parts(key: str) -> tuple[str, ...]:
 def encode_segment(segment: str) -> tuple[str, ...]:
     """Encode one key segment as one or more path parts; see ``decode_segment``."""
     tokens = [_ESCAPES[byte] for byte in segment.encode("utf-8")]
-    if tokens[0] == ".":
-        tokens[0] = "~2e"
     if tokens[-1] == ".":
         tokens[-1] = "~2e"
-    # Windows reserves a device name whatever extension follows it.
-    if "".join(tokens).partition(".")[0] in _DEVICES:
-        tokens[0] = f"~{ord(segment[0]):02x}"
     parts: list[str] = []
     room = MAX_PART - len(_MORE)
     current = ""
-    for token in tokens:
+    for position, token in enumerate(tokens):
         if len(current) + len(token) > room:
             parts.append(current + _MORE)
             current = ""
-        current += token
+        current += token if current else _first(tokens, position)
     parts.append(current)
     return tuple(parts)
+
+
+def _first(tokens: Sequence[str], position: int) -> str:
+    """The token that begins a part, escaped where the part would be hidden or name a device."""
+    ahead = "".join(tokens[position : position + _LONGEST_DEVICE + 1])
+    if ahead[0] == "." or ahead.partition(".")[0] in _DEVICES:
+        return f"~{ord(ahead[0]):02x}"
+    return tokens[position]
 
 
 def is_continued(part: str) -> bool:
