@@ -51,7 +51,6 @@ the operator sees, may name a setting and a place.
 
 from __future__ import annotations
 
-import copyreg
 import enum
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -83,8 +82,15 @@ class NexusError(Exception):
 
     # Keyword-only constructors would otherwise make every error unpicklable, and an error
     # that cannot cross a process boundary turns into a hang there.
+    # The arguments are put back by hand, because those of an OSError get lost on the way.
     def __reduce__(self) -> tuple[Any, ...]:
-        return (copyreg.__newobj__, (type(self), *self.args), self.__dict__)  # type: ignore[attr-defined]
+        return (_restore, (type(self), self.args), self.__dict__)
+
+
+def _restore(kind: type[NexusError], args: tuple[Any, ...]) -> NexusError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 @attrs.frozen(kw_only=True)
