@@ -44,14 +44,9 @@ def check_prefix(value: object) -> str:
         return ""
     if type(value) is not str:
         raise InvalidKeyError("the prefix is not a str")
-    body = value[:-1] if value.endswith("/") else value
-    if body.rpartition("/")[2] in (".", ".."):
-        # `.` and `..` also begin legal segments such as `..a`; as a whole segment they begin none.
-        if value.endswith("/"):
-            raise InvalidKeyError("the prefix has a '.' or '..' segment")
-        check_key(body + "a", what="the prefix")
-        return value
-    check_key(body, what="the prefix")
+    # These are no keys themselves, and begin one if something may follow: `a/`, and `..` of `..a`.
+    unfinished = value.rpartition("/")[2] in ("", ".", "..")
+    check_key(value + "a" if unfinished else value, what="the prefix")
     return value
 
 
