@@ -23,7 +23,8 @@ from nexus_core._handles.gate import Gate
 from nexus_core._handles.lineage import LineageHandle
 from nexus_core._handles.opening import open_deployment
 from nexus_core._handles.raw import RawHandle
-from nexus_core._handles.vectors import VectorLike, VectorsHandle
+from nexus_core._handles.rows import VectorLike
+from nexus_core._handles.vectors import VectorsHandle
 from nexus_core._model.context import RequestContext, check_context
 from nexus_core._model.errors import InvalidArgumentError
 from nexus_core._model.filters import Filter
@@ -54,14 +55,14 @@ class Request:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self.raw = RawHandle(gate)
-        self.assets = AssetsHandle(gate, self.raw)
-        self.atoms = AtomsHandle(gate, self.raw)
+        self.assets = AssetsHandle(gate)
+        self.atoms = AtomsHandle(gate)
         self.vectors = VectorsHandle(gate)
         self.lineage = LineageHandle(gate)
-        self.definitions = DefinitionsHandle(gate, self.vectors)
+        self.definitions = DefinitionsHandle(gate)
         self.audit = AuditHandle(gate)
-        self._ingest = IngestFlow(gate, self.raw, self.assets, self.atoms, self.vectors)
-        self._retrieve = RetrieveFlow(gate, self.vectors)
+        self._ingest = IngestFlow(gate)
+        self._retrieve = RetrieveFlow(gate)
         self._recover = RecoverFlow(gate, self._ingest)
 
     @property

@@ -15,19 +15,13 @@ from typing import Any, Final, final
 import attrs
 
 from nexus_core._flows.sources import Source, Spooled, expand, spool
-from nexus_core._handles.assets import Asset, AssetsHandle
-from nexus_core._handles.atoms import (
-    AtomsHandle,
-    MadeBy,
-    NewAtom,
-    check_operation,
-    text_key,
-)
+from nexus_core._handles.catalogue import Asset, Catalogue
+from nexus_core._handles.derivation import Derivation, MadeBy, NewAtom, check_operation
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger, body_of
-from nexus_core._handles.raw import RawHandle
-from nexus_core._handles.vectors import VectorsHandle
+from nexus_core._handles.objects import Objects
+from nexus_core._handles.rows import Rows
 from nexus_core._model.errors import (
     AlreadyExistsError,
     BackendError,
@@ -40,7 +34,7 @@ from nexus_core._model.errors import (
     UnsupportedError,
 )
 from nexus_core._model.filters import And, Eq
-from nexus_core._model.ids import derived_id, edge_id
+from nexus_core._model.ids import derived_id
 from nexus_core._model.keys import RESERVED_ROOT
 from nexus_core._model.objects import Body, ObjectAttributes
 from nexus_core._model.records import Insert, Operation, Record, Remove, Replace
@@ -96,22 +90,15 @@ class Plan:
 class IngestFlow:
     """Ingests into one scope, for one request."""
 
-    __slots__ = ("_assets", "_atoms", "_gate", "_ledger", "_raw", "_vectors")
+    __slots__ = ("_catalogue", "_derivation", "_gate", "_ledger", "_objects", "_rows")
 
-    def __init__(
-        self,
-        gate: Gate,
-        raw: RawHandle,
-        assets: AssetsHandle,
-        atoms: AtomsHandle,
-        vectors: VectorsHandle,
-    ) -> None:
+    def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._ledger = Ledger(gate)
-        self._raw = raw
-        self._assets = assets
-        self._atoms = atoms
-        self._vectors = vectors
+        self._objects = Objects(gate)
+        self._catalogue = Catalogue(gate)
+        self._derivation = Derivation(gate, self._objects)
+        self._rows = Rows(gate)
 
     def run(
         self,
@@ -142,7 +129,7 @@ class IngestFlow:
         self._gate.admit(Action.INGEST)
         for role in (StoreRole.RAW, StoreRole.ATOMS, StoreRole.VECTORS):
             self._gate.runtime.store(role)
-        ref, _ = self._vectors.resolve(index, index_version, bootstrap=True)
+        ref = self._rows.resolve_or_apply(index, index_version)
         self._embedder(ref.definition.embedder)
         done: list[Ingested] = []
         for source in expand(what):
@@ -195,7 +182,7 @@ class IngestFlow:
         atomizer: AtomizerSpec,
         parameters: Mapping[str, Any],
     ) -> Plan:
-        asset = self._assets.build(
+        asset = self._catalogue.build(
             logical_key=source.logical_key,
             object_key="",
             sha256=spooled.sha256,
@@ -245,13 +232,13 @@ class IngestFlow:
         attributes = ObjectAttributes(content_type=plan.asset.content_type, metadata={}, system={})
         body = Body(spooled.file, sha256=plan.asset.sha256, size=plan.asset.size)
         try:
-            self._raw.store(plan.asset.object_key, body, attributes, plan.asset.governance)
+            self._objects.store(plan.asset.object_key, body, attributes, plan.asset.governance)
         except AlreadyExistsError:
             # The key is derived from the SHA-256, so these are our bytes, from a run before.
             self._require_stored(plan)
 
     def _require_stored(self, plan: Plan) -> None:
-        with self._raw.opened(plan.asset.object_key) as stream:
+        with self._objects.opened(plan.asset.object_key) as (stream, _):
             if stream.object.sha256 != plan.asset.sha256:
                 raise IntegrityError("the stored asset has other bytes than its id says")
 
@@ -260,7 +247,7 @@ class IngestFlow:
         worker = plan.atomizer.factory()
         atoms = vectors = 0
         first: list[Operation] = [
-            self._assets.insertion(plan.asset),
+            self._catalogue.insertion(plan.asset),
             self._ledger.event(
                 Action.ASSET_PUT,
                 plan.asset.governance,
@@ -283,7 +270,9 @@ class IngestFlow:
     def _write_atoms(
         self, plan: Plan, batch: Sequence[tuple[int, Piece]], first: Sequence[Operation]
     ) -> list[str]:
-        ids = [self._atoms.derive(plan.asset.id, plan.made_by, position) for position, _ in batch]
+        ids = [
+            self._derivation.derive(plan.asset.id, plan.made_by, position) for position, _ in batch
+        ]
         present = self._ledger.get("atoms", ids)
         fresh = [
             (key, NewAtom(position=position, text=piece.text, locator=piece.locator))
@@ -292,7 +281,7 @@ class IngestFlow:
         ]
         operations = list(first)
         if fresh:
-            operations += self._atoms.insertions(
+            operations += self._derivation.insertions(
                 fresh,
                 asset=plan.asset.id,
                 parent=plan.asset.id,
@@ -323,7 +312,7 @@ class IngestFlow:
             return 0
         fields = {**plan.asset.governance.vector_fields(), "asset": plan.asset.id}
         packed = Vectors.from_buffer(b"".join(row for _, row in rows), made.dimension)
-        self._vectors.write(ref, tuple(key for key, _ in rows), packed, tuple(fields for _ in rows))
+        self._rows.write(ref, tuple(key for key, _ in rows), packed, tuple(fields for _ in rows))
         return len(rows)
 
     # -- the intent --------------------------------------------------------------------------
@@ -432,11 +421,11 @@ class IngestFlow:
         """
         body = body_of(intent)
         plan = self._plan_of(body)
-        ref, _ = self._vectors.resolve(plan.index, plan.index_version)
+        ref = self._rows.resolve(plan.index, plan.index_version)
         limit = self._gate.deployment.config.limits.max_object_bytes
         try:
             with (
-                self._raw.opened(plan.asset.object_key) as stream,
+                self._objects.opened(plan.asset.object_key) as (stream, _),
                 spool(stream.chunks, max_bytes=limit) as spooled,
             ):
                 counts = self._derive(plan, ref, spooled.path)
@@ -475,25 +464,14 @@ class IngestFlow:
                 Eq("operation_version", made_by.version),
             )
         )
-        ref, _ = self._vectors.resolve(plan.index, plan.index_version)
+        ref = self._rows.resolve(plan.index, plan.index_version)
         for page in list(self._ledger.pages("atoms", mine)):
             ids = [record.id for record in page]
             if not ids:
                 continue
-            self._vectors.discard(ref, ids)
-            operations: list[Operation] = []
-            for record in page:
-                edge = edge_id(
-                    self._gate.scope,
-                    parent=str(record.fields["parent"]),
-                    child=record.id,
-                    relation="derived",
-                )
-                operations += [Remove("atoms", record.id), Remove("edges", edge)]
-            self._ledger.commit(operations)
-            for record in page:
-                if body_of(record)["text"] is None:
-                    self._raw.discard(text_key(record.id))
+            self._rows.discard(ref, ids)
+            self._ledger.commit([step for r in page for step in self._derivation.removals(r)])
+            self._derivation.discard_texts(page)
         shared = self._ledger.count(
             "intents", And((Eq("target", plan.asset.id), Eq("state", "done")))
         )
@@ -501,7 +479,7 @@ class IngestFlow:
             Replace(self._intent_record(intent.id, plan, "undone", version=intent.version + 1))
         ]
         if not shared:
-            self._raw.discard(plan.asset.object_key)
+            self._objects.discard([plan.asset.object_key])
             closing.append(Remove("assets", plan.asset.id))
         self._ledger.commit(closing)
 

@@ -12,18 +12,17 @@ from typing import Any, cast, final
 import attrs
 
 from nexus_core._flows.ingest import embed
-from nexus_core._handles.assets import Asset, asset_of
-from nexus_core._handles.atoms import Atom, atom_of
-from nexus_core._handles.deployment import OpenStore
+from nexus_core._handles.catalogue import Asset, asset_of
+from nexus_core._handles.derivation import Atom, atom_of
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger
-from nexus_core._handles.vectors import Hit, VectorLike, VectorsHandle
+from nexus_core._handles.rows import Hit, Rows, VectorLike
 from nexus_core._model.errors import InvalidArgumentError, InvalidVectorError, UnsupportedError
 from nexus_core._model.filters import Filter, filter_to_data
 from nexus_core._model.vectors import IndexDefinition
 from nexus_core._security.permissions import Action
-from nexus_core._spi.capabilities import StoreRole, VectorCapabilities
+from nexus_core._spi.capabilities import StoreRole
 
 
 @attrs.frozen(kw_only=True)
@@ -78,12 +77,12 @@ class Retrieval:
 class RetrieveFlow:
     """Retrieves from one scope, for one request."""
 
-    __slots__ = ("_gate", "_ledger", "_vectors")
+    __slots__ = ("_gate", "_ledger", "_rows")
 
-    def __init__(self, gate: Gate, vectors: VectorsHandle) -> None:
+    def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._ledger = Ledger(gate)
-        self._vectors = vectors
+        self._rows = Rows(gate)
 
     def run(
         self,
@@ -102,15 +101,11 @@ class RetrieveFlow:
             raise InvalidArgumentError("the text is not a str")
         self._gate.admit(Action.RETRIEVE)
         self._gate.runtime.store(StoreRole.ATOMS)
-        ref, capabilities = self._vectors.resolve(index, index_version)
+        ref = self._rows.resolve(index, index_version)
         definition = ref.definition
         asked = self._vector(text, definition) if vector is None else vector
-        packed = self._vectors.pack([asked], definition)
-
-        def search(store: OpenStore) -> list[Hit]:
-            return self._vectors.search(store, ref, packed, k, where, include=True)[0]
-
-        hits = self._gate.call(StoreRole.VECTORS, search)
+        packed = self._rows.pack([asked], definition)
+        hits = self._rows.search(ref, packed, k=k, where=where, include=True)[0]
         pointers = self._pointers([hit.id for hit in hits])
         self._release(hits)
         return Retrieval(
@@ -118,7 +113,7 @@ class RetrieveFlow:
                 RetrievedHit(id=hit.id, distance=hit.distance, pointer=pointer)
                 for hit, pointer in zip(hits, pointers, strict=True)
             ),
-            explanation=self._explain(definition, capabilities, k, where),
+            explanation=self._explain(definition, k, where),
         )
 
     def _vector(self, text: str | None, definition: IndexDefinition) -> bytes:
@@ -183,7 +178,6 @@ class RetrieveFlow:
     def _explain(
         self,
         definition: IndexDefinition,
-        capabilities: VectorCapabilities,
         k: int,
         where: Filter | None,
     ) -> Explanation:
@@ -195,7 +189,7 @@ class RetrieveFlow:
             embedder=definition.embedder,
             k=k,
             filter=None if where is None else filter_to_data(where),
-            exact=capabilities.exact,
+            exact=self._rows.capabilities().exact,
             store_isolation=self._gate.runtime.store(StoreRole.VECTORS).spec.isolation.value,
         )
 

@@ -13,8 +13,8 @@ from typing import BinaryIO, Final
 
 import attrs
 
-from nexus_core._handles.assets import check_logical_key
-from nexus_core._handles.raw import check_media_type
+from nexus_core._handles.catalogue import check_logical_key
+from nexus_core._handles.objects import check_media_type
 from nexus_core._model.errors import InvalidArgumentError, NotFoundError, QuotaExceededError
 from nexus_core._model.objects import Body, BodySource
 

@@ -7,6 +7,7 @@ both move it. Every step is audited.
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 from typing import Any, Final, final
 
@@ -14,7 +15,7 @@ import attrs
 
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.ledger import Ledger, body_of
-from nexus_core._handles.vectors import VectorsHandle
+from nexus_core._handles.rows import Rows
 from nexus_core._model.canonical import canonical_json
 from nexus_core._model.errors import (
     AccessDeniedError,
@@ -55,12 +56,12 @@ class Proposal:
 class DefinitionsHandle:
     """Governed definitions of one scope."""
 
-    __slots__ = ("_gate", "_ledger", "_vectors")
+    __slots__ = ("_gate", "_ledger", "_rows")
 
-    def __init__(self, gate: Gate, vectors: VectorsHandle) -> None:
+    def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._ledger = Ledger(gate)
-        self._vectors = vectors
+        self._rows = Rows(gate)
 
     def propose(self, definition: IndexDefinition, *, window: int = DEFAULT_WINDOW) -> Proposal:
         """Propose an index: durable; nothing is defined until it is approved and applied.
@@ -137,7 +138,7 @@ class DefinitionsHandle:
                 raise PreconditionFailedError("the proposal changed after its approval")
             if self._gate.now() > old.valid_until:
                 raise PreconditionFailedError("the proposal's window has passed")
-            self._vectors.define(old.definition)
+            self._rows.define(old.definition)
             return attrs.evolve(old, state="applied")
 
         return self._move(Action.DEFINITION_APPLY, proposal_id, applied)
@@ -150,7 +151,7 @@ class DefinitionsHandle:
         self._gate.accessed(Action.DEFINITION_READ, StoreRole.ATOMS, (proposal_id,))
         return found
 
-    def list(self) -> list[Proposal]:
+    def list(self) -> builtins.list[Proposal]:
         """Return all proposals of this scope, oldest first."""
         self._gate.admit(Action.DEFINITION_READ)
         found = [

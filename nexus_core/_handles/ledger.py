@@ -16,7 +16,7 @@ from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._model.canonical import canonical_json
 from nexus_core._model.errors import IntegrityError, InvalidArgumentError, QuotaExceededError
-from nexus_core._model.filters import Filter, check_filter
+from nexus_core._model.filters import Filter, check_filter, filter_to_data
 from nexus_core._model.ids import new_id
 from nexus_core._model.records import (
     COLLECTIONS,
@@ -163,6 +163,19 @@ class Ledger:
             return page.records, page.next_after
 
         return self.gate.call(StoreRole.ATOMS, run)
+
+    def sealed_page(
+        self, collection: str, where: Filter | None, *, cursor: str | None, limit: int
+    ) -> tuple[tuple[Record, ...], str | None]:
+        """One page under a sealed cursor, which only this query in this scope accepts."""
+        purpose = f"{collection}.query"
+        tokens = self.gate.runtime.tokens
+        now = self.gate.now()
+        binding = None if where is None else filter_to_data(where)
+        after = None if cursor is None else tokens.open(purpose, binding, cursor, now=now)
+        records, following = self.page(collection, where, after=after, limit=limit)
+        sealed = None if following is None else tokens.seal(purpose, binding, following, now=now)
+        return records, sealed
 
     def pages(
         self, collection: str, where: Filter | None, *, size: int = 500

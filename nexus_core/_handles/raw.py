@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
+import builtins
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Literal, cast, final
+from typing import Final, Literal, final
 
 import attrs
 
+from nexus_core._handles.checks import MAX_PAGE, check_limit
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
+from nexus_core._handles.objects import (
+    Objects,
+    RawObject,
+    RawStream,
+    check_media_type,
+    check_metadata,
+    raw_backend,
+)
 from nexus_core._model.errors import (
-    ChecksumMismatchError,
     IntegrityError,
     InvalidArgumentError,
     InvalidKeyError,
@@ -22,50 +30,16 @@ from nexus_core._model.errors import (
     QuotaExceededError,
     RetentionError,
 )
-from nexus_core._model.keys import (
-    RESERVED_ROOT,
-    check_prefix,
-    check_user_key,
-)
-from nexus_core._model.objects import (
-    Body,
-    BodySource,
-    ByteRange,
-    ObjectAttributes,
-    ObjectInfo,
-    SignedUrl,
-)
+from nexus_core._model.keys import RESERVED_ROOT, check_prefix, check_user_key
+from nexus_core._model.objects import Body, BodySource, ByteRange, ObjectAttributes, SignedUrl
 from nexus_core._security.guard import foreign
 from nexus_core._security.permissions import Action
-from nexus_core._spi.capabilities import RawCapabilities, StoreRole
-from nexus_core._spi.raw import RawBackend
+from nexus_core._spi.capabilities import StoreRole
 
 DEFAULT_MAX_BYTES: Final = 64 << 20
-MAX_PAGE: Final = 1000
 MAX_PRESIGN_SECONDS: Final = 3600
 
-_KIND = "raw"
-_MEDIA_TYPE = re.compile(
-    r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(?:; ?[ -~]{1,100})?"
-)
-_METADATA_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_METADATA_VALUE = re.compile(r"(?:[!-~](?:[ -~]{0,1022}[!-~])?)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@attrs.frozen(kw_only=True)
-class RawObject:
-    """One stored object. ``etag`` is opaque and changes with every write of the key; ``sha256``
-    is that of the stored bytes; ``modified_at`` is in microseconds since the epoch, UTC."""
-
-    key: str
-    size: int
-    etag: str
-    sha256: str
-    content_type: str
-    metadata: Mapping[str, str]
-    modified_at: int
-    governance: Governance
 
 
 @attrs.frozen(kw_only=True)
@@ -74,14 +48,6 @@ class RawContent:
 
     object: RawObject
     data: bytes = attrs.field(repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class RawStream:
-    """An opened object: iterate ``chunks`` inside the ``with`` block that opened it."""
-
-    object: RawObject
-    chunks: Iterator[bytes] = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -107,10 +73,11 @@ class RawPage:
 class RawHandle:
     """Objects of one scope. Made by ``Nexus.request``; every call is admitted and audited."""
 
-    __slots__ = ("_gate",)
+    __slots__ = ("_gate", "_objects")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._objects = Objects(gate)
 
     def put(
         self,
@@ -162,15 +129,16 @@ class RawHandle:
             Action.RAW_PUT, StoreRole.RAW, (key,), kind=governance.kind, space=governance.space
         ):
             if if_match is not None:
-                self._head(key).governance.ensure_deletable(self._gate.now())
-            return self.store(key, source, attributes, governance, if_match=if_match)
+                self._objects.head(key).governance.ensure_deletable(self._gate.now())
+            return self._objects.store(key, source, attributes, governance, if_match=if_match)
 
     def head(self, key: str) -> RawObject:
         """Return what is known of an object; raises ``NotFoundError``."""
         check_user_key(key)
-        return self._gate.read(
-            Action.RAW_HEAD, StoreRole.RAW, self._calling(lambda b: self._fetch(b, key)), ids=(key,)
-        )
+        self._gate.admit(Action.RAW_HEAD, (key,))
+        found = self._objects.head(key)
+        self._gate.accessed(Action.RAW_HEAD, StoreRole.RAW, (key,))
+        return found
 
     def get(
         self,
@@ -188,7 +156,7 @@ class RawHandle:
         """
         check_user_key(key)
         self._gate.admit(Action.RAW_GET, (key,))
-        with self._opened(key, range, if_match) as (stream, length):
+        with self._objects.opened(key, range=range, if_match=if_match) as (stream, length):
             if length > max_bytes:
                 raise QuotaExceededError(
                     "the object is larger than max_bytes",
@@ -209,20 +177,20 @@ class RawHandle:
         """
         check_user_key(key)
         self._gate.admit(Action.RAW_GET, (key,))
-        with self._opened(key, range, if_match) as (stream, _):
+        with self._objects.opened(key, range=range, if_match=if_match) as (stream, _):
             self._gate.accessed(Action.RAW_GET, StoreRole.RAW, (key,))
             yield stream
 
     def get_ranges(
         self, key: str, ranges: Sequence[ByteRange], *, max_bytes: int = DEFAULT_MAX_BYTES
-    ) -> list[bytes]:
+    ) -> builtins.list[bytes]:
         """Read several ranges of one version of an object; all or none are returned."""
         check_user_key(key)
         self._gate.admit(Action.RAW_GET, (key,))
         out: list[bytes] = []
         etag: str | None = None
         for wanted in ranges:
-            with self._opened(key, wanted, etag) as (stream, length):
+            with self._objects.opened(key, range=wanted, if_match=etag) as (stream, length):
                 etag = stream.object.etag
                 max_bytes -= length
                 if max_bytes < 0:
@@ -259,7 +227,7 @@ class RawHandle:
         def fetch(store: OpenStore) -> RawPage:
             if delimiter is not None:
                 self._gate.require(store, "delimiter")
-            page = _backend(store).list(
+            page = raw_backend(store).list(
                 self._gate.scope, prefix=prefix, delimiter=delimiter, after=after, limit=limit
             )
             for item in page.items:
@@ -298,7 +266,7 @@ class RawHandle:
         """
         check_user_key(key)
         with self._gate.mutation(Action.RAW_DELETE, StoreRole.RAW, (key,)):
-            self._remove(key, if_match)
+            self._objects.remove(key, if_match)
 
     def delete_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete objects by key; returns the error code of each that could not be, by key.
@@ -316,17 +284,13 @@ class RawHandle:
             free: list[str] = []
             for key in wanted:
                 try:
-                    self._head(key).governance.ensure_deletable(now)
+                    self._objects.head(key).governance.ensure_deletable(now)
                     free.append(key)
                 except NotFoundError:
                     continue
                 except (IntegrityError, RetentionError) as error:
                     failed[key] = error.code
-            failed.update(
-                self._gate.call(
-                    StoreRole.RAW, lambda s: _backend(s).delete_many(self._gate.scope, free)
-                )
-            )
+            failed.update(self._objects.discard(free))
             mutation.ids = [key for key in wanted if key not in failed]
         return failed
 
@@ -339,24 +303,22 @@ class RawHandle:
         check_user_key(source, what="the source key")
         check_user_key(target, what="the target key")
         with self._gate.mutation(Action.RAW_COPY, StoreRole.RAW, (source, target)):
+            info = self._objects.info(source)
+            attributes = self._objects.stamped(
+                target, info.attributes, Governance.from_strings(info.attributes.system)
+            )
 
             def run(store: OpenStore) -> RawObject:
                 self._gate.require(store, "copy")
-                backend = _backend(store)
-                found = self._fetch_info(backend, source)
-                etag = found.etag if if_match is None else if_match
-                attributes = self._stamped(
-                    target, found.attributes, Governance.from_strings(found.attributes.system)
-                )
-                info = backend.copy(
+                copied = raw_backend(store).copy(
                     self._gate.scope,
                     source,
                     target,
                     attributes,
                     if_absent=True,
-                    if_source_match=etag,
+                    if_source_match=info.etag if if_match is None else if_match,
                 )
-                return self._admitted(info, target)
+                return self._objects.admitted(copied, target)
 
             return self._gate.call(StoreRole.RAW, run)
 
@@ -369,204 +331,17 @@ class RawHandle:
         if type(expires_in) is not int or not 1 <= expires_in <= MAX_PRESIGN_SECONDS:
             raise InvalidArgumentError(f"expires_in is not 1 to {MAX_PRESIGN_SECONDS} seconds")
 
+        self._gate.admit(Action.RAW_PRESIGN, (key,))
+        self._objects.head(key)
+
         def run(store: OpenStore) -> SignedUrl:
             self._gate.require(store, "presign_get")
-            backend = _backend(store)
-            self._fetch(backend, key)
-            return backend.presign_get(self._gate.scope, key, expires_in=expires_in)
+            return raw_backend(store).presign_get(self._gate.scope, key, expires_in=expires_in)
 
-        return self._gate.read(Action.RAW_PRESIGN, StoreRole.RAW, run, ids=(key,))
-
-    # -- for the flows beside this handle: already admitted, reserved keys allowed -------------
-
-    def store(
-        self,
-        key: str,
-        body: Body,
-        attributes: ObjectAttributes,
-        governance: Governance,
-        *,
-        if_match: str | None = None,
-    ) -> RawObject:
-        """Put under an already audited mutation; the only place that builds system metadata."""
-        stamped = self._stamped(key, attributes, governance)
-
-        def run(store: OpenStore) -> RawObject:
-            capabilities = cast("RawCapabilities", store.spec.capabilities)
-            self._gate.require(
-                store, "conditional_create" if if_match is None else "conditional_replace"
-            )
-            if len(key.encode()) > capabilities.max_key_bytes:
-                raise InvalidKeyError(
-                    f"the key is longer than this store's {capabilities.max_key_bytes} bytes"
-                )
-            limit = capabilities.max_object_bytes
-            if limit is not None and body.size is not None and body.size > limit:
-                raise QuotaExceededError(f"the object is larger than this store's {limit} bytes")
-            weight = sum(len(k) + len(v) for k, v in stamped.metadata.items())
-            if weight > capabilities.max_metadata_bytes:
-                raise InvalidArgumentError(
-                    f"the metadata is larger than this store's {capabilities.max_metadata_bytes} "
-                    "bytes"
-                )
-            info = _backend(store).put(
-                self._gate.scope,
-                key,
-                body,
-                stamped,
-                if_absent=if_match is None,
-                if_match=if_match,
-            )
-            if info.sha256 != body.sha256 or info.size != body.read_size:
-                raise IntegrityError("the store kept other bytes than it was given")
-            return self._admitted(info, key)
-
-        return self._gate.call(StoreRole.RAW, run)
-
-    def discard(self, key: str) -> None:
-        """Delete one of the framework's own objects under an already audited mutation."""
-        self._gate.call(StoreRole.RAW, lambda s: _backend(s).delete(self._gate.scope, key))
-
-    @contextmanager
-    def opened(self, key: str) -> Iterator[RawStream]:
-        """Stream an object under an already audited call."""
-        with self._opened(key, None, None) as (stream, _):
-            yield stream
-
-    def _head(self, key: str) -> RawObject:
-        return self._gate.call(StoreRole.RAW, self._calling(lambda b: self._fetch(b, key)))
-
-    def _remove(self, key: str, if_match: str | None) -> None:
-        try:
-            found = self._head(key)
-        except NotFoundError:
-            if if_match is None:
-                return
-            raise
-        found.governance.ensure_deletable(self._gate.now())
-
-        def run(store: OpenStore) -> None:
-            if if_match is not None:
-                self._gate.require(store, "conditional_delete")
-            _backend(store).delete(self._gate.scope, key, if_match=if_match)
-
-        self._gate.call(StoreRole.RAW, run)
-
-    @contextmanager
-    def _opened(
-        self, key: str, range: ByteRange | None, if_match: str | None
-    ) -> Iterator[tuple[RawStream, int]]:
-        def run(store: OpenStore) -> tuple[RawStream, int]:
-            if range is not None:
-                self._gate.require(store, "ranges")
-            manager = _backend(store).open(self._gate.scope, key, range=range, if_match=if_match)
-            opened = manager.__enter__()
-            managers.append(manager)
-            found = self._admitted(opened.info, key)
-            whole = opened.start == 0 and opened.stop == found.size
-            chunks = self._checked(opened.chunks, opened.stop - opened.start, found, whole=whole)
-            return RawStream(object=found, chunks=chunks), opened.stop - opened.start
-
-        managers: list[object] = []
-        try:
-            yield self._gate.call(StoreRole.RAW, run)
-        finally:
-            for manager in managers:
-                manager.__exit__(None, None, None)  # type: ignore[attr-defined]
-
-    def _checked(
-        self, chunks: Iterator[bytes], length: int, found: RawObject, *, whole: bool
-    ) -> Iterator[bytes]:
-        """Yield the chunks, one behind, so that nothing complete is released unchecked."""
-        state = hashlib.sha256()
-        seen = 0
-        held: bytes | None = None
-        while True:
-            chunk = self._gate.call(StoreRole.RAW, lambda _: next(chunks, None))
-            if chunk is None:
-                break
-            if held is not None:
-                yield held
-            held = chunk
-            seen += len(chunk)
-            state.update(chunk)
-        if seen != length:
-            raise IntegrityError("the store returned another number of bytes than it announced")
-        if whole and state.hexdigest() != found.sha256:
-            raise ChecksumMismatchError("the stored bytes are not those that were written")
-        if held is not None:
-            yield held
-
-    def _calling(self, call: Callable[[RawBackend], RawObject]) -> Callable[[OpenStore], RawObject]:
-        return lambda store: call(_backend(store))
-
-    def _fetch(self, backend: RawBackend, key: str) -> RawObject:
-        return self._admitted(backend.head(self._gate.scope, key), key)
-
-    def _fetch_info(self, backend: RawBackend, key: str) -> ObjectInfo:
-        info = backend.head(self._gate.scope, key)
-        self._admitted(info, key)
-        return info
-
-    def _stamped(
-        self, key: str, attributes: ObjectAttributes, governance: Governance
-    ) -> ObjectAttributes:
-        stamp = self._gate.runtime.guard.stamper(_KIND)(key).hex()
-        return attrs.evolve(attributes, system={**governance.to_strings(), "stamp": stamp})
-
-    def _admitted(self, info: ObjectInfo, key: str) -> RawObject:
-        expected = self._gate.runtime.guard.stamper(_KIND)(key).hex()
-        if info.key != key or info.attributes.system.get("stamp") != expected:
-            raise foreign()
-        return RawObject(
-            key=key,
-            size=info.size,
-            etag=info.etag,
-            sha256=info.sha256,
-            content_type=info.attributes.content_type,
-            metadata=dict(info.attributes.metadata),
-            modified_at=info.modified_at,
-            governance=Governance.from_strings(info.attributes.system),
-        )
-
-
-def _backend(store: OpenStore) -> RawBackend:
-    return cast("RawBackend", store.backend)
+        signed = self._gate.call(StoreRole.RAW, run)
+        self._gate.accessed(Action.RAW_PRESIGN, StoreRole.RAW, (key,))
+        return signed
 
 
 def _reserved(key: str) -> bool:
     return key.partition("/")[0] == RESERVED_ROOT
-
-
-def check_media_type(value: object) -> str:
-    """Return a media type in lower case, with an optional parameter; else raise."""
-    if type(value) is str and _MEDIA_TYPE.fullmatch(value) is not None:
-        return value
-    raise InvalidArgumentError(
-        "the content type is not a lower-case type/subtype",
-        hint="for example application/pdf, or text/plain; charset=utf-8",
-    )
-
-
-def check_metadata(value: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's metadata if every key and value survives any store's headers."""
-    out: dict[str, str] = {}
-    for key, text in value.items():
-        if type(key) is not str or not _METADATA_KEY.fullmatch(key) or key.startswith("nexus"):
-            raise InvalidArgumentError(
-                "a metadata key is not usable",
-                hint="match [a-z0-9][a-z0-9_-]{0,62}; 'nexus…' is reserved",
-            )
-        if type(text) is not str or _METADATA_VALUE.fullmatch(text) is None:
-            raise InvalidArgumentError(
-                f"the metadata value of {key!r} is not up to 1 KiB of printable ASCII, trimmed"
-            )
-        out[key] = text
-    return out
-
-
-def check_limit(value: object, maximum: int = MAX_PAGE) -> int:
-    """Return a page size of 1 to ``maximum``; else raise ``InvalidArgumentError``."""
-    if type(value) is int and 1 <= value <= maximum:
-        return value
-    raise InvalidArgumentError(f"the limit is not 1 to {maximum}")

@@ -1,0 +1,210 @@
+"""Raw objects in a dictionary."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import attrs
+
+from nexus_contracts.memory._base import MemoryBase
+from nexus_core.spi import (
+    AlreadyExistsError,
+    Body,
+    ByteRange,
+    NotFoundError,
+    ObjectAttributes,
+    ObjectEntry,
+    ObjectInfo,
+    ObjectPage,
+    ObjectStream,
+    PreconditionFailedError,
+    RawBackend,
+    Scope,
+    encode_object_name,
+)
+
+_CHUNK = 1 << 16
+
+
+@attrs.frozen
+class StoredObject:
+    """One object: its physical name, what is known of it, and its bytes."""
+
+    name: str
+    info: ObjectInfo
+    data: bytes
+
+
+class MemoryRaw(MemoryBase, RawBackend):
+    """A raw store that keeps objects in ``objects``, by scope and key."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        super().__init__()
+        self.now = now
+        self.objects: dict[tuple[Scope, str], StoredObject] = {}
+
+    def put(
+        self,
+        scope: Scope,
+        key: str,
+        body: Body,
+        attributes: ObjectAttributes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> ObjectInfo:
+        self.ensure_open()
+        data = b"".join(body)
+        return self._write(
+            scope, key, data, attributes, if_absent=if_absent, if_match=if_match
+        )
+
+    def _write(
+        self,
+        scope: Scope,
+        key: str,
+        data: bytes,
+        attributes: ObjectAttributes,
+        *,
+        if_absent: bool,
+        if_match: str | None = None,
+    ) -> ObjectInfo:
+        info = ObjectInfo(
+            key=key,
+            size=len(data),
+            etag=secrets.token_hex(8),
+            sha256=hashlib.sha256(data).hexdigest(),
+            modified_at=self.now(),
+            attributes=attributes,
+        )
+        with self.lock:
+            current = self.objects.get((scope, key))
+            if if_absent and current is not None:
+                raise AlreadyExistsError("the key is taken")
+            if if_match is not None and (current is None or current.info.etag != if_match):
+                raise PreconditionFailedError("the object has another version by now")
+            name = encode_object_name(scope, key)
+            self.objects[scope, key] = StoredObject(name, info, data)
+        return info
+
+    def head(self, scope: Scope, key: str) -> ObjectInfo:
+        self.ensure_open()
+        return self._find(scope, key).info
+
+    def _find(self, scope: Scope, key: str) -> StoredObject:
+        found = self.objects.get((scope, key))
+        if found is None:
+            raise NotFoundError("no such object")
+        return found
+
+    @contextmanager
+    def open(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        range: ByteRange | None = None,
+        if_match: str | None = None,
+    ) -> Iterator[ObjectStream]:
+        self.ensure_open()
+        found = self._find(scope, key)
+        if if_match is not None and found.info.etag != if_match:
+            raise PreconditionFailedError("the object has another version by now")
+        start, stop = (0, len(found.data)) if range is None else range.resolve(len(found.data))
+        yield ObjectStream(found.info, start, stop, _chunks(found.data[start:stop]))
+
+    def list(
+        self,
+        scope: Scope,
+        *,
+        prefix: str = "",
+        delimiter: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> ObjectPage:
+        self.ensure_open()
+        with self.lock:
+            mine = [found for (owner, _), found in self.objects.items() if owner == scope]
+        mine.sort(key=lambda found: found.info.key.encode())
+        items: list[ObjectEntry] = []
+        prefixes: dict[str, None] = {}
+        last: str | None = None
+        for found in mine:
+            key = found.info.key
+            if not key.startswith(prefix):
+                continue
+            rolled = _rolled(key, prefix, delimiter)
+            shown = key if rolled is None else rolled
+            if after is not None and shown.encode() <= after.encode():
+                continue
+            if rolled in prefixes:
+                continue
+            if len(items) + len(prefixes) == limit:
+                return ObjectPage(items=tuple(items), prefixes=tuple(prefixes), next_after=last)
+            last = shown
+            if rolled is None:
+                items.append(_entry(found))
+            else:
+                prefixes[rolled] = None
+        return ObjectPage(items=tuple(items), prefixes=tuple(prefixes))
+
+    def delete(self, scope: Scope, key: str, *, if_match: str | None = None) -> None:
+        self.ensure_open()
+        with self.lock:
+            current = self.objects.get((scope, key))
+            if if_match is not None and (current is None or current.info.etag != if_match):
+                raise PreconditionFailedError("the object has another version by now")
+            self.objects.pop((scope, key), None)
+
+    def copy(
+        self,
+        scope: Scope,
+        source: str,
+        target: str,
+        attributes: ObjectAttributes,
+        *,
+        if_absent: bool = False,
+        if_source_match: str | None = None,
+    ) -> ObjectInfo:
+        self.ensure_open()
+        with self.lock:
+            found = self._find(scope, source)
+            if if_source_match is not None and found.info.etag != if_source_match:
+                raise PreconditionFailedError("the object has another version by now")
+            return self._write(
+                scope, target, found.data, attributes, if_absent=if_absent
+            )
+
+    def erase(self, scope: Scope) -> int:
+        self.ensure_open()
+        with self.lock:
+            mine = [place for place in self.objects if place[0] == scope]
+            for place in mine:
+                del self.objects[place]
+        return len(mine)
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _CHUNK):
+        yield data[start : start + _CHUNK]
+
+
+def _rolled(key: str, prefix: str, delimiter: str | None) -> str | None:
+    if delimiter is None:
+        return None
+    head, found, _ = key[len(prefix) :].partition(delimiter)
+    return prefix + head + delimiter if found else None
+
+
+def _entry(found: StoredObject) -> ObjectEntry:
+    info = found.info
+    return ObjectEntry(
+        key=info.key,
+        size=info.size,
+        etag=info.etag,
+        modified_at=info.modified_at,
+        name=found.name,
+    )

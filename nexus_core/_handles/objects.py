@@ -1,0 +1,251 @@
+"""Objects of one scope, for whoever is already admitted and audited.
+
+``n.raw`` and the flows share it: stamps and system metadata are made and checked here and nowhere
+else, and keys under the reserved root are allowed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Final, cast, final
+
+import attrs
+
+from nexus_core._handles.deployment import OpenStore
+from nexus_core._handles.gate import Gate
+from nexus_core._handles.governance import Governance
+from nexus_core._model.errors import (
+    ChecksumMismatchError,
+    IntegrityError,
+    InvalidArgumentError,
+    InvalidKeyError,
+    NotFoundError,
+    QuotaExceededError,
+)
+from nexus_core._model.objects import Body, ByteRange, ObjectAttributes, ObjectInfo
+from nexus_core._security.guard import foreign
+from nexus_core._spi.capabilities import RawCapabilities, StoreRole
+from nexus_core._spi.raw import ObjectStream, RawBackend
+
+_STAMP_KIND: Final = "raw"
+_MEDIA_TYPE = re.compile(
+    r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(?:; ?[ -~]{1,100})?"
+)
+_METADATA_KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_METADATA_VALUE = re.compile(r"(?:[!-~](?:[ -~]{0,1022}[!-~])?)?")
+
+
+@attrs.frozen(kw_only=True)
+class RawObject:
+    """One stored object. ``etag`` is opaque and changes with every write of the key; ``sha256``
+    is that of the stored bytes; ``modified_at`` is in microseconds since the epoch, UTC."""
+
+    key: str
+    size: int
+    etag: str
+    sha256: str
+    content_type: str
+    metadata: Mapping[str, str]
+    modified_at: int
+    governance: Governance
+
+
+@attrs.frozen(kw_only=True)
+class RawStream:
+    """An opened object: iterate ``chunks`` inside the ``with`` block that opened it."""
+
+    object: RawObject
+    chunks: Iterator[bytes] = attrs.field(repr=False)
+
+
+@final
+class Objects:
+    """Objects of one scope, for one request."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def store(
+        self,
+        key: str,
+        body: Body,
+        attributes: ObjectAttributes,
+        governance: Governance,
+        *,
+        if_match: str | None = None,
+    ) -> RawObject:
+        """Store an object; creates, or replaces the version ``if_match``."""
+        stamped = self.stamped(key, attributes, governance)
+
+        def run(store: OpenStore) -> RawObject:
+            capabilities = cast("RawCapabilities", store.spec.capabilities)
+            self._gate.require(
+                store, "conditional_create" if if_match is None else "conditional_replace"
+            )
+            if len(key.encode()) > capabilities.max_key_bytes:
+                raise InvalidKeyError(
+                    f"the key is longer than this store's {capabilities.max_key_bytes} bytes"
+                )
+            limit = capabilities.max_object_bytes
+            if limit is not None and body.size is not None and body.size > limit:
+                raise QuotaExceededError(f"the object is larger than this store's {limit} bytes")
+            weight = sum(len(k) + len(v) for k, v in stamped.metadata.items())
+            if weight > capabilities.max_metadata_bytes:
+                raise InvalidArgumentError(
+                    f"the metadata is larger than this store's {capabilities.max_metadata_bytes} "
+                    "bytes"
+                )
+            info = raw_backend(store).put(
+                self._gate.scope,
+                key,
+                body,
+                stamped,
+                if_absent=if_match is None,
+                if_match=if_match,
+            )
+            if info.sha256 != body.sha256 or info.size != body.read_size:
+                raise IntegrityError("the store kept other bytes than it was given")
+            return self.admitted(info, key)
+
+        return self._gate.call(StoreRole.RAW, run)
+
+    def head(self, key: str) -> RawObject:
+        """Return what is known of an object; raises ``NotFoundError``."""
+        return self.admitted(self.info(key), key)
+
+    def info(self, key: str) -> ObjectInfo:
+        """Return what the backend says of an object, once it has proved to be this scope's."""
+
+        def run(store: OpenStore) -> ObjectInfo:
+            info = raw_backend(store).head(self._gate.scope, key)
+            self.admitted(info, key)
+            return info
+
+        return self._gate.call(StoreRole.RAW, run)
+
+    def remove(self, key: str, if_match: str | None) -> None:
+        """Delete an object that nothing protects; absent is fine unless ``if_match`` is given."""
+        try:
+            found = self.head(key)
+        except NotFoundError:
+            if if_match is None:
+                return
+            raise
+        found.governance.ensure_deletable(self._gate.now())
+
+        def run(store: OpenStore) -> None:
+            if if_match is not None:
+                self._gate.require(store, "conditional_delete")
+            raw_backend(store).delete(self._gate.scope, key, if_match=if_match)
+
+        self._gate.call(StoreRole.RAW, run)
+
+    def discard(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Delete objects whatever they are; returns the error code of each that could not be."""
+        return self._gate.call(
+            StoreRole.RAW, lambda s: raw_backend(s).delete_many(self._gate.scope, keys)
+        )
+
+    @contextmanager
+    def opened(
+        self, key: str, *, range: ByteRange | None = None, if_match: str | None = None
+    ) -> Iterator[tuple[RawStream, int]]:
+        """Open one version of an object; gives the stream and its length in bytes."""
+        with ExitStack() as stack:
+
+            def run(store: OpenStore) -> ObjectStream:
+                if range is not None:
+                    self._gate.require(store, "ranges")
+                manager = raw_backend(store).open(
+                    self._gate.scope, key, range=range, if_match=if_match
+                )
+                return stack.enter_context(manager)
+
+            opened = self._gate.call(StoreRole.RAW, run)
+            found = self._gate.call(StoreRole.RAW, lambda _: self.admitted(opened.info, key))
+            length = opened.stop - opened.start
+            chunks = self._checked(opened.chunks, length, found, whole=length == found.size)
+            yield RawStream(object=found, chunks=chunks), length
+
+    def _checked(
+        self, chunks: Iterator[bytes], length: int, found: RawObject, *, whole: bool
+    ) -> Iterator[bytes]:
+        """Yield the chunks, one behind, so that nothing complete is released unchecked."""
+        state = hashlib.sha256()
+        seen = 0
+        held: bytes | None = None
+        while True:
+            chunk = self._gate.call(StoreRole.RAW, lambda _: next(chunks, None))
+            if chunk is None:
+                break
+            if held is not None:
+                yield held
+            held = chunk
+            seen += len(chunk)
+            state.update(chunk)
+        if seen != length:
+            raise IntegrityError("the store returned another number of bytes than it announced")
+        if whole and state.hexdigest() != found.sha256:
+            raise ChecksumMismatchError("the stored bytes are not those that were written")
+        if held is not None:
+            yield held
+
+    def stamped(
+        self, key: str, attributes: ObjectAttributes, governance: Governance
+    ) -> ObjectAttributes:
+        """Attributes with the system metadata of an object under ``key``."""
+        stamp = self._gate.runtime.guard.stamper(_STAMP_KIND)(key).hex()
+        return attrs.evolve(attributes, system={**governance.to_strings(), "stamp": stamp})
+
+    def admitted(self, info: ObjectInfo, key: str) -> RawObject:
+        """Read an object's description back, once its stamp proves it is this scope's ``key``."""
+        expected = self._gate.runtime.guard.stamper(_STAMP_KIND)(key).hex()
+        if info.key != key or info.attributes.system.get("stamp") != expected:
+            raise foreign()
+        return RawObject(
+            key=key,
+            size=info.size,
+            etag=info.etag,
+            sha256=info.sha256,
+            content_type=info.attributes.content_type,
+            metadata=dict(info.attributes.metadata),
+            modified_at=info.modified_at,
+            governance=Governance.from_strings(info.attributes.system),
+        )
+
+
+def raw_backend(store: OpenStore) -> RawBackend:
+    """The backend of a raw store."""
+    return cast("RawBackend", store.backend)
+
+
+def check_media_type(value: object) -> str:
+    """Return a media type in lower case, with an optional parameter; else raise."""
+    if type(value) is str and _MEDIA_TYPE.fullmatch(value) is not None:
+        return value
+    raise InvalidArgumentError(
+        "the content type is not a lower-case type/subtype",
+        hint="for example application/pdf, or text/plain; charset=utf-8",
+    )
+
+
+def check_metadata(value: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's metadata if every key and value survives any store's headers."""
+    out: dict[str, str] = {}
+    for key, text in value.items():
+        if type(key) is not str or not _METADATA_KEY.fullmatch(key) or key.startswith("nexus"):
+            raise InvalidArgumentError(
+                "a metadata key is not usable",
+                hint="match [a-z0-9][a-z0-9_-]{0,62}; 'nexus…' is reserved",
+            )
+        if type(text) is not str or _METADATA_VALUE.fullmatch(text) is None:
+            raise InvalidArgumentError(
+                f"the metadata value of {key!r} is not up to 1 KiB of printable ASCII, trimmed"
+            )
+        out[key] = text
+    return out

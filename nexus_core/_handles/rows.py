@@ -1,0 +1,299 @@
+"""Indexes and rows of one scope, for whoever is already admitted and audited.
+
+``n.vectors`` and the flows share it: definitions are applied, rows stamped and checked here and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast, final
+
+import attrs
+
+from nexus_core._handles.deployment import OpenStore
+from nexus_core._handles.gate import Gate
+from nexus_core._handles.governance import Governance
+from nexus_core._model.canonical import frame
+from nexus_core._model.errors import (
+    IndexLockedError,
+    InvalidArgumentError,
+    InvalidVectorError,
+    NotFoundError,
+    UnsupportedError,
+)
+from nexus_core._model.filters import FieldValue, Filter, check_filter
+from nexus_core._model.ids import check_name
+from nexus_core._model.vectors import (
+    SYSTEM_FIELDS,
+    IndexDefinition,
+    IndexRef,
+    StoredHit,
+    VectorBatch,
+    Vectors,
+)
+from nexus_core._security.guard import foreign
+from nexus_core._security.permissions import Action
+from nexus_core._spi.capabilities import StoreRole, VectorCapabilities
+from nexus_core._spi.vectors import VectorBackend
+
+VectorLike = Sequence[float] | bytes | memoryview
+
+
+@attrs.frozen(kw_only=True)
+class VectorRow:
+    """One stored vector; ``vector`` is a float32 buffer where it was asked for."""
+
+    id: str
+    asset: str | None
+    fields: Mapping[str, FieldValue]
+    governance: Governance
+    vector: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Hit:
+    """One answer: the id and its exact distance under the index's metric; smaller is nearer."""
+
+    id: str
+    distance: float
+    row: VectorRow | None = None
+
+
+@final
+class Rows:
+    """Vector rows of one scope, for one request."""
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    # -- indexes -----------------------------------------------------------------------------
+
+    def refs(self) -> list[IndexRef]:
+        """All indexes of the scope by (name, version)."""
+        return self._gate.call(
+            StoreRole.VECTORS, lambda s: list(vector_backend(s).list_indexes(self._gate.scope))
+        )
+
+    def resolve(self, index: str, version: int | None) -> IndexRef:
+        """Find an index, the latest version if none is said; raises ``NotFoundError``."""
+        check_name(index, "the index name")
+        if version is not None:
+            wanted = version
+            if type(version) is not int or version < 1:
+                raise InvalidArgumentError("the index version is not a positive integer")
+            return self._gate.call(
+                StoreRole.VECTORS,
+                lambda s: vector_backend(s).get_index(self._gate.scope, index, wanted),
+            )
+        own = [ref for ref in self.refs() if ref.definition.name == index]
+        if not own:
+            raise NotFoundError(
+                "no such index in this scope",
+                hint="define it: `nexus index define`, or [[indexes]] and a first write",
+            )
+        return max(own, key=lambda ref: ref.definition.version)
+
+    def resolve_or_apply(self, index: str, version: int | None) -> IndexRef:
+        """Find an index to write to, applying the operator's definition of it at first use.
+
+        Where the configuration declares a later version than the scope has, that one is applied.
+        The application is audited, and the definition is locked from then on: another one under
+        the same name and version raises ``IndexLockedError``.
+        """
+        declared = self._declared(check_name(index, "the index name"), version)
+        if declared is None:
+            return self.resolve(index, version)
+        own = {ref.definition.version: ref for ref in self.refs() if ref.definition.name == index}
+        if version is None and own and max(own) > declared.version:
+            return own[max(own)]
+        current = own.get(declared.version)
+        if current is None:
+            return self.define(declared)
+        if current.definition.fingerprint != declared.fingerprint:
+            raise IndexLockedError(
+                expected=current.definition.fingerprint, actual=declared.fingerprint
+            )
+        return current
+
+    def _declared(self, index: str, version: int | None) -> IndexDefinition | None:
+        matching = [
+            definition
+            for definition in self._gate.deployment.config.indexes
+            if definition.name == index and version in (None, definition.version)
+        ]
+        return max(matching, key=lambda d: d.version) if matching else None
+
+    def define(self, definition: IndexDefinition) -> IndexRef:
+        """Make an index in this scope: audited, durable, idempotent for the same definition."""
+        name = f"{definition.name}@{definition.version}"
+
+        def run(store: OpenStore) -> IndexRef:
+            capabilities = _capabilities(store)
+            if definition.metric not in capabilities.metrics:
+                raise UnsupportedError(f"metric:{definition.metric}")
+            if definition.dimension > capabilities.max_dimension:
+                raise UnsupportedError(f"dimension:{definition.dimension}")
+            return vector_backend(store).create_index(self._gate.scope, definition)
+
+        with self._gate.mutation(
+            Action.DEFINITION_APPLY, StoreRole.VECTORS, (name,), admitted=True
+        ):
+            return self._gate.call(StoreRole.VECTORS, run)
+
+    # -- rows --------------------------------------------------------------------------------
+
+    def capabilities(self) -> VectorCapabilities:
+        """What the routed store declares."""
+        return _capabilities(self._gate.runtime.store(StoreRole.VECTORS))
+
+    def write(
+        self,
+        ref: IndexRef,
+        ids: tuple[str, ...],
+        vectors: Vectors,
+        fields: tuple[Mapping[str, FieldValue], ...],
+    ) -> None:
+        """Write stamped rows under an already audited mutation."""
+        vectors.check(ref.definition)
+        stamp = self._gate.runtime.guard.stamper(stamp_kind(ref))
+        batch = VectorBatch(ids, vectors, fields, tuple(map(stamp, ids)))
+        self._gate.call(
+            StoreRole.VECTORS, lambda s: vector_backend(s).upsert(self._gate.scope, ref, batch)
+        )
+
+    def scan(
+        self, ref: IndexRef, after: str | None, limit: int, *, vectors: bool
+    ) -> tuple[tuple[VectorRow, ...], str | None]:
+        """One checked page of rows in id order, and where to continue."""
+        stamp = self._gate.runtime.guard.stamper(stamp_kind(ref))
+
+        def run(store: OpenStore) -> tuple[tuple[VectorRow, ...], str | None]:
+            page = vector_backend(store).scan(self._gate.scope, ref, after=after, limit=limit)
+            if any(row.stamp != stamp(row.id) for row in page.rows):
+                raise foreign()
+            rows = tuple(
+                row_of(row.id, row.fields, row.vector if vectors else None) for row in page.rows
+            )
+            return rows, page.next_after
+
+        return self._gate.call(StoreRole.VECTORS, run)
+
+    def discard(self, ref: IndexRef, ids: Sequence[str]) -> int:
+        """Delete rows by id; returns how many existed."""
+        return self._gate.call(
+            StoreRole.VECTORS, lambda s: vector_backend(s).delete(self._gate.scope, ref, ids)
+        )
+
+    def search(
+        self,
+        ref: IndexRef,
+        queries: Vectors,
+        *,
+        k: int,
+        where: Filter | None,
+        include: bool,
+        include_vectors: bool = False,
+    ) -> list[list[Hit]]:
+        """The nearest rows for each query, checked."""
+        maximum = self.capabilities().max_k
+        if type(k) is not int or not 1 <= k <= maximum:
+            raise InvalidArgumentError(f"k is not 1 to {maximum}")
+        queries.check(ref.definition)
+        checked = None if where is None else self.filter(ref, where)
+        stamp = self._gate.runtime.guard.stamper(stamp_kind(ref))
+
+        def run(store: OpenStore) -> list[list[Hit]]:
+            answers = vector_backend(store).query(
+                self._gate.scope,
+                ref,
+                queries,
+                k,
+                where=checked,
+                include_fields=include or include_vectors,
+                include_vectors=include_vectors,
+            )
+            if len(answers) != len(queries):
+                raise foreign()
+            return [[_hit(hit, stamp(hit.id)) for hit in hits] for hits in answers]
+
+        return self._gate.call(StoreRole.VECTORS, run)
+
+    def fetch(
+        self, ref: IndexRef, ids: Sequence[str], *, vectors: bool = False
+    ) -> list[VectorRow | None]:
+        """Rows aligned with ``ids``, checked."""
+        stamp = self._gate.runtime.guard.stamper(stamp_kind(ref))
+
+        def run(store: OpenStore) -> list[VectorRow | None]:
+            found = list(vector_backend(store).get(self._gate.scope, ref, ids))
+            if len(found) != len(ids) or any(
+                row is not None and (row.id != wanted or row.stamp != stamp(wanted))
+                for row, wanted in zip(found, ids, strict=False)
+            ):
+                raise foreign()
+            return [
+                None if row is None else row_of(row.id, row.fields, row.vector if vectors else None)
+                for row in found
+            ]
+
+        return self._gate.call(StoreRole.VECTORS, run)
+
+    def filter(self, ref: IndexRef, where: Filter) -> Filter:
+        """Check a filter against the index's fields and the store's operators."""
+        return check_filter(where, ref.schema, self.capabilities().filter_ops)
+
+    def pack(self, vectors: Iterable[VectorLike], definition: IndexDefinition) -> Vectors:
+        """Pack what a caller gave into one checked buffer."""
+        rows = list(vectors)
+        stride = 4 * definition.dimension
+        if all(isinstance(row, bytes | memoryview) for row in rows):
+            buffers = [memoryview(cast("bytes", row)).cast("B") for row in rows]
+            if any(len(buffer) != stride for buffer in buffers):
+                raise InvalidVectorError(
+                    "a vector has another dimension than the index, which has "
+                    f"{definition.dimension}"
+                )
+            packed = Vectors.from_buffer(b"".join(buffers), definition.dimension)
+        elif any(isinstance(row, bytes | memoryview) for row in rows):
+            raise InvalidVectorError("the batch mixes buffers and sequences of numbers")
+        else:
+            packed = Vectors.from_rows(cast("list[Sequence[float]]", rows), definition.dimension)
+        packed.check(definition)
+        return packed
+
+
+def _hit(hit: StoredHit, stamp: bytes) -> Hit:
+    if hit.stamp != stamp:
+        raise foreign()
+    row = None if hit.fields is None else row_of(hit.id, hit.fields, hit.vector)
+    return Hit(id=hit.id, distance=hit.distance, row=row)
+
+
+def stamp_kind(ref: IndexRef) -> str:
+    """Kind of record that a row's stamp is over: the index by name and version."""
+    definition = ref.definition
+    return frame("vector", definition.name, str(definition.version)).hex()
+
+
+def vector_backend(store: OpenStore) -> VectorBackend:
+    """The backend of a vector store."""
+    return cast("VectorBackend", store.backend)
+
+
+def _capabilities(store: OpenStore) -> VectorCapabilities:
+    return cast("VectorCapabilities", store.spec.capabilities)
+
+
+def row_of(row_id: str, fields: Mapping[str, FieldValue], vector: bytes | None) -> VectorRow:
+    """Read a row back from its stored fields."""
+    asset: Any = fields.get("asset")
+    return VectorRow(
+        id=row_id,
+        asset=asset,
+        fields={name: value for name, value in fields.items() if name not in SYSTEM_FIELDS},
+        governance=Governance.from_vector_fields(fields),
+        vector=vector,
+    )
