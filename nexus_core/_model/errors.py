@@ -2,47 +2,48 @@
 
 ::
 
-    NexusError                         .code, .hint
-    ├── ConfigurationError             .problems (all of them, each with path, what, fix)   ValueError
-    ├── PluginError                    .distribution
-    │   ├── PluginNotFoundError        nobody offers that name                              LookupError
-    │   ├── PluginLoadError            importing it failed                                  ImportError
-    │   ├── PluginConflictError        two distributions offer one name
-    │   ├── PluginIncompatibleError    its api_version is too old or too new
-    │   └── PluginContractError        it broke the rules of registration                   TypeError
+    NexusError                                       .code, .hint
+    ├── ConfigurationError (ValueError)              .problems, all of them
+    ├── PluginError                                  .distribution
+    │   ├── PluginNotFoundError (LookupError)        nobody offers that name
+    │   ├── PluginLoadError (ImportError)            importing it failed
+    │   ├── PluginConflictError                      two distributions offer one name
+    │   ├── PluginIncompatibleError                  its api_version is too old or too new
+    │   └── PluginContractError (TypeError)          it broke the rules of registration
     ├── ContextError
-    │   ├── ContextMissingError        no context, or a part of it absent                   TypeError
-    │   ├── ContextInvalidError        a part that does not satisfy the grammar             ValueError
-    │   └── ContextMismatchError       a payload that names another scope or actor          ValueError
-    ├── AccessDeniedError              role or policy says no                               PermissionError
-    ├── TenantIsolationError           a backend answered outside the scope it was asked for
-    ├── AuditVerificationError         a trail that does not verify   .index
-    └── StoreError                     .retryable, .outcome
-        ├── NotFoundError              absent, or not yours: the same answer                LookupError
+    │   ├── ContextMissingError (TypeError)          no context, or a part of it absent
+    │   ├── ContextInvalidError (ValueError)         a part that does not satisfy the grammar
+    │   └── ContextMismatchError (ValueError)        a payload that names another scope or actor
+    ├── AccessDeniedError (PermissionError)          role or policy says no
+    ├── TenantIsolationError                         a backend answered outside the scope asked for
+    ├── AuditVerificationError                       a trail that does not verify; .index
+    └── StoreError                                   .retryable, .outcome
+        ├── NotFoundError (LookupError)              absent, or not yours: the same answer
         ├── AlreadyExistsError
         ├── PreconditionFailedError
-        ├── UnsupportedError           .capability
-        ├── InvalidArgumentError                                                            ValueError
+        ├── UnsupportedError                         .capability
+        ├── InvalidArgumentError (ValueError)
         │   ├── InvalidKeyError
         │   ├── InvalidFilterError
         │   └── InvalidVectorError
-        ├── InvalidTokenError          cursor, upload or presign token
+        ├── InvalidTokenError                        cursor, upload or presign token
         ├── RangeNotSatisfiableError
-        ├── IntegrityError             stored bytes are not what was written
-        │   └── ChecksumMismatchError
-        ├── UnauthenticatedError       the backend refused our credentials
-        ├── PermissionDeniedError      the backend knows us and says no                     PermissionError
+        ├── IntegrityError                           stored bytes are not what was written
+        │   ├── ChecksumMismatchError
+        │   └── ForeignNameError                     a physical name that the codec did not make
+        ├── UnauthenticatedError                     the backend refused our credentials
+        ├── PermissionDeniedError (PermissionError)  the backend knows us and says no
         ├── QuotaExceededError
-        ├── RetentionError             a legal hold or retention period protects it
-        ├── IndexLockedError           .expected, .actual (fingerprints)
+        ├── RetentionError                           a legal hold or retention period protects it
+        ├── IndexLockedError                         .expected, .actual (fingerprints)
         ├── StaleReferenceError
         ├── TenantInactiveError
-        ├── PartialWriteError          .failed
-        ├── RateLimitedError           .retry_after (seconds)
-        ├── UnavailableError                                                                ConnectionError
-        ├── StoreTimeoutError                                                               TimeoutError
+        ├── PartialWriteError                        .failed
+        ├── RateLimitedError                         .retry_after (seconds)
+        ├── UnavailableError (ConnectionError)
+        ├── StoreTimeoutError (TimeoutError)
         ├── ClosedError
-        └── BackendError               anything a backend did not map
+        └── BackendError                             anything a backend did not map
 
 "Not found" and "another tenant's" are one error with one text. No text holds another scope's
 name, a secret, content, or a physical path or bucket; ``ConfigurationError`` alone, which only

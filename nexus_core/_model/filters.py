@@ -175,9 +175,7 @@ def check_filter(where: object, schema: Schema, ops: frozenset[str] = ALL_FILTER
     past the limits (depth 8, 256 nodes, 1000 values, 1 KiB strings), and ``UnsupportedError``
     for a node outside ``ops``. Error texts name fields, never values.
     """
-    nodes = 0
-    for node, depth in _walk(where):
-        nodes += 1
+    for nodes, (node, depth) in enumerate(_walk(where), 1):
         if nodes > MAX_NODES:
             raise InvalidFilterError(f"the filter has more than {MAX_NODES} nodes")
         if depth > MAX_DEPTH:

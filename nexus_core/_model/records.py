@@ -139,7 +139,7 @@ class Replace:
 
 @attrs.frozen
 class Remove:
-    """Delete a record; absent is fine unless ``version`` is given, which must be the current one."""
+    """Delete a record. Absent is fine, unless ``version`` is given, which must be the current."""
 
     collection: str
     id: str

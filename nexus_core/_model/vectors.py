@@ -222,11 +222,11 @@ class Vectors:
 def _squared_norms(vectors: Vectors) -> Iterable[float]:
     # The core does not need numpy, but where a plugin brought it this is 50 times faster.
     try:
-        import numpy as _numpy
+        import numpy as np
     except ImportError:
         return (sum(x * x for x in row) for row in vectors)
-    rows = _numpy.frombuffer(vectors.data, dtype="<f4").reshape(len(vectors), vectors.dimension)
-    return cast("list[float]", _numpy.einsum("ij,ij->i", rows, rows, dtype=_numpy.float64).tolist())
+    rows = np.frombuffer(vectors.data, dtype="<f4").reshape(len(vectors), vectors.dimension)
+    return cast("list[float]", np.einsum("ij,ij->i", rows, rows, dtype=np.float64).tolist())
 
 
 @attrs.frozen(eq=False)
