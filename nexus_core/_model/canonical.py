@@ -1,7 +1,8 @@
 """Canonical bytes: one JSON spelling for each value, and length-framed tuples for hashing.
 
-Two values that are equal have equal bytes and two that differ have different bytes; everything
-that is hashed, signed or compared goes through here.
+Two values that are the same have the same bytes and two that differ have different bytes, as JSON
+sees them: ``1``, ``1.0`` and ``true`` are three values, a tuple is a list, and text is its UTF-8.
+Everything that is hashed, signed or compared goes through here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,24 @@ def canonical_json(value: Any) -> bytes:
 
     Raises ``ValueError`` for a value without one canonical form.
     """
-    return _ENCODER.encode(value).encode("utf-8")
+    try:
+        text = _ENCODER.encode(value)
+        _check_keys(value)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"no canonical form: {error}") from None
+    return text.encode("utf-8")
+
+
+def _check_keys(value: object) -> None:
+    # The encoder spells the keys 1 and "1" alike, so that two values would have the same bytes.
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("keys must be text")
+        for inner in value.values():
+            _check_keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner)
 
 
 def frame(*parts: str | bytes) -> bytes:
