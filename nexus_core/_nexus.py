@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ class Request:
         *,
         kind: str,
         space: str,
-        index: str = "main",
+        index: str | None = None,
         index_version: int | None = None,
         parameters: Mapping[str, Any] | None = None,
         pii_flags: Iterable[str] = (),
@@ -91,7 +92,8 @@ class Request:
         by the next ingest of the same source, or by ``recover``. Idempotent: the same bytes under
         the same name, atomizer and index write nothing and are reported ``unchanged``. A source
         that cannot be read or cut is reported ``failed`` and the others go on; a store that is
-        unavailable raises. ``progress`` is called after each source.
+        unavailable raises. ``index`` is the configured one where none is named. ``progress`` is
+        called after each source.
         """
         return self._ingest.run(
             what,
@@ -112,7 +114,7 @@ class Request:
         text: str | None = None,
         *,
         vector: VectorLike | None = None,
-        index: str = "main",
+        index: str | None = None,
         index_version: int | None = None,
         k: int = 10,
         where: Filter | None = None,
@@ -126,11 +128,12 @@ class Request:
             text, vector=vector, index=index, index_version=index_version, k=k, where=where
         )
 
-    def recover(self, *, older_than: float = 60.0) -> Recovery:
+    def recover(self, *, older_than: float | None = None) -> Recovery:
         """Finish or undo what a killed process left open in this scope, and settle its records.
 
-        Idempotent. Only what is older than ``older_than`` seconds is touched, because younger work
-        may still be alive; 0 is right when no other process is running.
+        Idempotent. Only what is older than ``older_than`` seconds (the configured age, if not
+        said) is touched, because younger work may still be alive; 0 is right when no other process
+        is running.
         """
         return self._recover.run(older_than=older_than)
 
@@ -157,7 +160,11 @@ class Nexus:
         All problems are reported at once and nothing is written, created or repaired. ``environ``
         replaces the process environment for overrides; ``now`` the clock (µs since the epoch).
         """
-        config = load(Path(path), registry=Registry.discover(), environ=environ)
+        config = load(
+            Path(path),
+            registry=Registry.discover(),
+            environ=os.environ if environ is None else environ,
+        )
         return cls.from_config(config, now=now)
 
     @classmethod
@@ -188,6 +195,10 @@ class Nexus:
     def config(self) -> Config:
         """The validated configuration."""
         return self._deployment.config
+
+    def ensure_open(self) -> None:
+        """Raise ``ClosedError`` after ``close``, and in a process forked after ``open``."""
+        self._deployment.ensure_open()
 
     def close(self) -> None:
         """Close every store. Idempotent; later calls raise ``ClosedError``."""

@@ -106,7 +106,7 @@ class IngestFlow:
         *,
         kind: str,
         space: str,
-        index: str,
+        index: str | None = None,
         index_version: int | None = None,
         parameters: Mapping[str, Any] | None = None,
         pii_flags: Iterable[str] = (),
@@ -129,7 +129,7 @@ class IngestFlow:
         self._gate.admit(Action.INGEST)
         for role in (StoreRole.RAW, StoreRole.ATOMS, StoreRole.VECTORS):
             self._gate.runtime.store(role)
-        ref = self._rows.resolve_or_apply(index, index_version)
+        ref = self._rows.resolve_or_apply(*chosen_index(self._gate, index, index_version))
         self._embedder(ref.definition.embedder)
         done: list[Ingested] = []
         for source in expand(what):
@@ -501,6 +501,19 @@ class IngestFlow:
                 f"embedder:{name}", hint="configure it under [embedders], or use another index"
             )
         return embedder
+
+
+def chosen_index(gate: Gate, index: str | None, version: int | None) -> tuple[str, int | None]:
+    """The index that a caller named, else the one the configuration says is for ingest."""
+    if index is not None:
+        return index, version
+    chosen = gate.deployment.config.ingest_index
+    if chosen is None:
+        raise InvalidArgumentError(
+            "no index was named, and the configuration names none for ingest",
+            hint="pass index=…, or set `index` under [ingest]",
+        )
+    return chosen
 
 
 def guarded(pieces: Iterator[Piece]) -> Iterator[Piece]:

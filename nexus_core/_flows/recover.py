@@ -41,8 +41,10 @@ class RecoverFlow:
         self._gate = gate
         self._ingest = ingest
 
-    def run(self, *, older_than: float) -> Recovery:
+    def run(self, *, older_than: float | None) -> Recovery:
         """See ``Request.recover``."""
+        if older_than is None:
+            older_than = self._gate.deployment.config.recovery_after_seconds
         if not older_than >= 0:
             raise InvalidArgumentError("older_than is not a number of seconds")
         self._gate.admit(Action.RECOVER)

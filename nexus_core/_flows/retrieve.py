@@ -11,7 +11,7 @@ from typing import Any, cast, final
 
 import attrs
 
-from nexus_core._flows.ingest import embed
+from nexus_core._flows.ingest import chosen_index, embed
 from nexus_core._handles.catalogue import Asset, asset_of
 from nexus_core._handles.derivation import Atom, atom_of
 from nexus_core._handles.gate import Gate
@@ -89,7 +89,7 @@ class RetrieveFlow:
         text: str | None,
         *,
         vector: VectorLike | None,
-        index: str,
+        index: str | None,
         index_version: int | None,
         k: int,
         where: Filter | None,
@@ -101,7 +101,7 @@ class RetrieveFlow:
             raise InvalidArgumentError("the text is not a str")
         self._gate.admit(Action.RETRIEVE)
         self._gate.runtime.store(StoreRole.ATOMS)
-        ref = self._rows.resolve(index, index_version)
+        ref = self._rows.resolve(*chosen_index(self._gate, index, index_version))
         definition = ref.definition
         asked = self._vector(text, definition) if vector is None else vector
         packed = self._rows.pack([asked], definition)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast, final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal, cast, final
 
 import attrs
 
-from nexus_core._audit import AuditRecord, ErasedRecord, VerificationReport, decode, verify
-from nexus_core._audit import export as exporters
+from nexus_core._audit import (
+    AuditRecord,
+    ErasedRecord,
+    VerificationReport,
+    decode,
+    export_bundle,
+    export_json_lines,
+    export_ocsf,
+    verify,
+)
+from nexus_core._handles.checks import check_limit
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
-from nexus_core._handles.raw import check_limit
 from nexus_core._model.errors import InvalidArgumentError
 from nexus_core._security.permissions import Action
 from nexus_core._spi.audit import AuditBackend
 from nexus_core._spi.capabilities import StoreRole
+
+ExportFormat = Literal["jsonl", "ocsf", "bundle"]
+
+_EXPORTERS: Final = {"jsonl": export_json_lines, "ocsf": export_ocsf, "bundle": export_bundle}
 
 
 @attrs.frozen(kw_only=True)
@@ -28,9 +40,113 @@ class AuditPage:
 
 @final
 class AuditHandle:
-    """The audit trail of one scope."""
+    """The audit trail of one scope. Reading it is itself recorded."""
 
     __slots__ = ("_gate",)
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+
+    @property
+    def verifier_key(self) -> str:
+        """The public key of this scope's checkpoints, as a C2SP verifier key; keep it elsewhere."""
+        return str(self._gate.runtime.signer.verifier)
+
+    def tail(self, limit: int = 20) -> AuditPage:
+        """Return the latest records, oldest of them first.
+
+        Raises ``AuditVerificationError`` where one of them was altered.
+        """
+        check_limit(limit)
+        self._gate.admit(Action.AUDIT_READ)
+        head = self._gate.call(StoreRole.AUDIT, lambda s: _backend(s).head(self._gate.scope))
+        size = 0 if head is None else head.size
+        return self._page(max(0, size - limit), limit)
+
+    def read(self, start: int = 0, *, limit: int = 100) -> AuditPage:
+        """Return records from index ``start`` in order, a page at a time; raises as ``tail``."""
+        check_limit(limit)
+        if type(start) is not int or start < 0:
+            raise InvalidArgumentError("the start is not an index")
+        self._gate.admit(Action.AUDIT_READ)
+        return self._page(start, limit)
+
+    def checkpoint(self) -> bytes | None:
+        """Return the trail's signed checkpoint (C2SP tlog-checkpoint), ``None`` for an empty one.
+
+        Kept elsewhere, it is what makes truncation and rollback detectable.
+        """
+        self._gate.admit(Action.AUDIT_READ)
+        return self._gate.call(StoreRole.AUDIT, lambda _: self._gate.runtime.log.checkpoint())
+
+    def verify(
+        self,
+        *,
+        trusted_checkpoint: bytes | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> VerificationReport:
+        """Check the whole trail; the report names the first bad record. Blocking, O(n).
+
+        With a checkpoint that was kept elsewhere, truncation and rollback are detected; without
+        one the report says that rollback was not checked.
+        """
+        self._gate.admit(Action.AUDIT_VERIFY)
+        report = self._gate.call(
+            StoreRole.AUDIT,
+            lambda s: verify(
+                _backend(s),
+                self._gate.scope,
+                self._gate.runtime.signer.verifier,
+                trusted_checkpoint=trusted_checkpoint,
+                progress=progress,
+            ),
+        )
+        if report.ok:
+            self._gate.accessed(Action.AUDIT_VERIFY, StoreRole.AUDIT, ())
+        return report
+
+    def export(self, format: ExportFormat = "jsonl") -> Iterator[bytes]:
+        """Yield the trail as lines: records (``jsonl``), OCSF in CloudEvents (``ocsf``), or the
+        bundle that a stranger can verify with nothing but the verifier key (``bundle``)."""
+        exporter = _EXPORTERS.get(format)
+        if exporter is None:
+            raise InvalidArgumentError(f"the format is not one of {', '.join(_EXPORTERS)}")
+        self._gate.admit(Action.AUDIT_EXPORT)
+        self._gate.accessed(Action.AUDIT_EXPORT, StoreRole.AUDIT, ())
+        lines = self._gate.call(
+            StoreRole.AUDIT,
+            lambda s: exporter(_backend(s), self._gate.scope, self._gate.runtime.signer.verifier),
+        )
+        return self._lines(lines)
+
+    def _lines(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        while True:
+            line = self._gate.call(StoreRole.AUDIT, lambda _: next(lines, None))
+            if line is None:
+                return
+            yield line
+
+    def _page(self, start: int, limit: int) -> AuditPage:
+        def run(store: OpenStore) -> list[AuditRecord | ErasedRecord]:
+            found: list[AuditRecord | ErasedRecord] = []
+            while len(found) < limit:
+                entries = _read(store, self._gate, start + len(found), limit - len(found))
+                if not entries:
+                    break
+                found += entries
+            return found
+
+        records = self._gate.call(StoreRole.AUDIT, run)
+        self._gate.accessed(Action.AUDIT_READ, StoreRole.AUDIT, ())
+        following = start + len(records) if len(records) == limit else None
+        return AuditPage(items=tuple(records), following=following)
+
+
+def _read(
+    store: OpenStore, gate: Gate, start: int, limit: int
+) -> Sequence[AuditRecord | ErasedRecord]:
+    return [decode(entry, gate.scope) for entry in _backend(store).read(gate.scope, start, limit)]
+
+
+def _backend(store: OpenStore) -> AuditBackend:
+    return cast("AuditBackend", store.backend)

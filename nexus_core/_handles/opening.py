@@ -115,15 +115,15 @@ def build_embedders(config: Config) -> tuple[dict[str, Embedder], list[Problem]]
                 )
             )
     for position, definition in enumerate(config.indexes):
-        embedder = built.get(definition.embedder)
-        if embedder is None or problems:
+        made = built.get(definition.embedder)
+        if made is None:
             continue
-        if (embedder.dimension, embedder.metric) != (definition.dimension, definition.metric):
+        if (made.dimension, made.metric) != (definition.dimension, definition.metric):
             problems.append(
                 Problem(
                     path=f"indexes.{position}",
-                    what=f"the embedder {definition.embedder} makes {embedder.metric} vectors of "
-                    f"dimension {embedder.dimension}",
+                    what=f"the embedder {definition.embedder} makes {made.metric} vectors of "
+                    f"dimension {made.dimension}",
                     fix="give the index that dimension and metric, or another embedder",
                     code="index.embedder",
                 )
