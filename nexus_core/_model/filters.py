@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -28,17 +28,27 @@ MAX_STRING_BYTES: Final = 1024
 _INT64: Final = 2**63
 
 
-# Named, because the type checker cannot see through `converter=tuple`.
-def _scalars(values: Iterable[Scalar]) -> tuple[Scalar, ...]:
+_T = TypeVar("_T")
+
+
+def _several(values: Iterable[_T]) -> tuple[_T, ...]:
+    # A string would be taken for its characters, which nobody ever means.
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidFilterError("the filter needs a list or tuple where it has a single thing")
     return tuple(values)
+
+
+# One for each type, because the type checker cannot see through a generic converter.
+def _scalars(values: Iterable[Scalar]) -> tuple[Scalar, ...]:
+    return _several(values)
 
 
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(values)
+    return _several(values)
 
 
 def _parts(parts: Iterable[Filter]) -> tuple[Filter, ...]:
-    return tuple(parts)
+    return _several(parts)
 
 
 @attrs.frozen
