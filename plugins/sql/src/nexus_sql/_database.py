@@ -1,0 +1,271 @@
+"""One database: its connections and transactions, and the questions each engine answers itself.
+
+A connection serves one transaction at a time, in one thread. Those at rest wait in a stack of our
+own, not in SQLAlchemy's pool, because two moments need all of them in hand: ``close``, and a fork,
+after which the child must neither use nor close what it inherited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from sqlalchemy import Column, ColumnElement, Table
+from sqlalchemy.engine import URL, Connection, Engine, RootTransaction
+
+from nexus_core.spi import ClosedError, Outcome, Problem, Runtime, StoreError
+from nexus_sql._schema import Tables
+
+if TYPE_CHECKING:
+    from nexus_sql._config import SqlConfig
+
+_MAX_IDLE: Final = 32
+
+
+class Database(ABC):
+    """A database that was named in a configuration. Safe to use from several threads.
+
+    Building one touches nothing. Transactions connect when they need to, and what an engine
+    raises in them leaves as an error of ``nexus_core.spi``, alone.
+    """
+
+    takes_password: ClassVar[bool]
+    tables: ClassVar[Tables]
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._idle: deque[Connection] = deque()
+        self._all: set[Connection] = set()
+        self._closed = False
+        self._lock = threading.Lock()
+        _LIVE.add(self)
+
+    # What each engine answers.
+
+    @classmethod
+    @abstractmethod
+    def refusal(cls, url: URL) -> str | None:
+        """Say why this engine cannot use the URL, without repeating it; ``None`` if it can."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, url: URL, config: SqlConfig, runtime: Runtime) -> Database:
+        """Make the database object of an accepted configuration, without connecting."""
+
+    @abstractmethod
+    def problems(self) -> Sequence[Problem]:
+        """Say everything that stands in the way, having written nothing."""
+
+    @abstractmethod
+    def provision(self, now: Callable[[], int]) -> Sequence[str]:
+        """Create and migrate; a line for each thing done. Idempotent."""
+
+    @abstractmethod
+    def make_engine(self) -> Engine:
+        """A SQLAlchemy engine without a pool, that connects as this database must be used."""
+
+    @abstractmethod
+    def begin(self, connection: Connection, *, write: bool) -> None:
+        """Start the engine's own transaction; what a write reads then stays true until commit."""
+
+    @abstractmethod
+    def acquire_writer(self) -> None:
+        """Wait for this process' turn to write, or raise ``StoreTimeoutError``."""
+
+    @abstractmethod
+    def release_writer(self) -> None:
+        """Give the turn back."""
+
+    @abstractmethod
+    def translate(self, error: Exception, outcome: Outcome) -> StoreError | None:
+        """The error of the tree for one of the engine's; ``None`` for what is not the engine's.
+
+        ``outcome`` is what is known of a write from how far it came; the error may know better.
+        """
+
+    @abstractmethod
+    def is_duplicate(self, error: Exception) -> bool:
+        """Whether a statement failed because a key was taken."""
+
+    @abstractmethod
+    def insert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert whole rows, values in the order of the table's columns, as fast as it goes."""
+
+    @abstractmethod
+    def member(self, column: Column[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+        """``column IN values`` by bound parameters, for any number of values."""
+
+    @abstractmethod
+    def scrub(self) -> None:
+        """After an erasure: leave as little of the deleted bytes on disk as the engine can."""
+
+    # What they have in common.
+
+    def read(self) -> Transaction:
+        """A block that sees one moment of the database."""
+        return Transaction(self, write=False)
+
+    def write(self) -> Transaction:
+        """A block that commits at its end, durably, or rolls back if it raises."""
+        return Transaction(self, write=True)
+
+    def ensure_open(self) -> None:
+        """Raise ``ClosedError`` after ``close``."""
+        if self._closed:
+            raise ClosedError("the store is closed")
+
+    def close(self) -> None:
+        """Close connections; those in use follow when their transaction ends. Idempotent."""
+        self._closed = True
+        self._drain()
+
+    def borrow(self) -> Connection:
+        """A connection for the caller alone, to be given back."""
+        self.ensure_open()
+        with contextlib.suppress(IndexError):
+            return self._idle.pop()
+        with self._lock:
+            if self._engine is None:
+                self._engine = self.make_engine()
+            engine = self._engine
+        connection = engine.connect()
+        self._all.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection, *, sound: bool) -> None:
+        """Keep a connection for the next caller, or discard one that broke in the middle."""
+        if sound and len(self._idle) < _MAX_IDLE:
+            self._idle.append(connection)
+            if self._closed:
+                self._drain()
+            return
+        self._discard(connection, sound=sound)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._discard(self._idle.pop(), sound=True)
+
+    def _discard(self, connection: Connection, *, sound: bool) -> None:
+        self._all.discard(connection)
+        # Whatever a broken connection says on its way out, the first error is the one that counts.
+        with contextlib.suppress(Exception):
+            if not sound:
+                connection.invalidate()
+        with contextlib.suppress(Exception):
+            connection.close()
+
+    def forget_connections(self) -> None:
+        """Begin anew in a forked child, leaving the parent's connections as they are.
+
+        SQLite forbids to use, and even to close, a connection across a fork: closing could
+        checkpoint or unlink a log that is the parent's. So they are leaked, on purpose and for
+        good: without one reference too many, the interpreter would close them at its exit.
+        """
+        for connection in self._all:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        self._all = set()
+        self._idle = deque()
+        self._engine = None
+        self._lock = threading.Lock()
+
+
+class Transaction:
+    """One transaction as a ``with`` block. An error of ours rolls back; an engine's is translated.
+
+    A connection on which anything but an error of ours was raised is never used again.
+    """
+
+    __slots__ = ("_connection", "_database", "_transaction", "_write")
+
+    def __init__(self, database: Database, *, write: bool) -> None:
+        self._database = database
+        self._write = write
+        self._connection: Connection | None = None
+        self._transaction: RootTransaction | None = None
+
+    def __enter__(self) -> Connection:
+        database = self._database
+        if self._write:
+            database.acquire_writer()
+        try:
+            self._connection = connection = database.borrow()
+            self._transaction = connection.begin()
+            database.begin(connection, write=self._write)
+        except BaseException as error:
+            self._end(sound=False)
+            raise_translated(database, error, Outcome.NOT_APPLIED)
+            raise
+        return connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._transaction is not None
+        outcome = Outcome.NOT_APPLIED
+        sound = False
+        try:
+            if error is None:
+                if self._write:
+                    outcome = Outcome.UNKNOWN
+                self._transaction.commit()
+                sound = True
+            elif isinstance(error, StoreError):
+                self._transaction.rollback()
+                sound = True
+        except Exception as failure:
+            if error is None:
+                raise_translated(self._database, failure, outcome)
+                raise
+        finally:
+            self._end(sound=sound)
+        if error is not None:
+            raise_translated(self._database, error, outcome)
+
+    def _end(self, *, sound: bool) -> None:
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                self._database.give_back(connection, sound=sound)
+        finally:
+            if self._write:
+                self._database.release_writer()
+
+
+def raise_translated(database: Database, error: BaseException, outcome: Outcome) -> None:
+    """Raise the error of the tree for an engine's; return for any other.
+
+    The engine's own error carries SQL and names of files; it does not travel along.
+    """
+    if isinstance(error, StoreError) or not isinstance(error, Exception):
+        return
+    translated = database.translate(error, outcome)
+    if translated is None:
+        return
+    try:
+        raise translated
+    finally:
+        translated.__context__ = None
+
+
+_LIVE: Final[weakref.WeakSet[Database]] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for database in _LIVE:
+        database.forget_connections()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

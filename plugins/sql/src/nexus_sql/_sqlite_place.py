@@ -1,0 +1,205 @@
+"""The place of a SQLite database: directory and file, looked at without a trace, or created."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from nexus_core.spi import ConfigurationError, Problem
+from nexus_sql._migrations import FIX, HOPELESS, schema_problems
+from nexus_sql._schema import Tables
+
+# STRICT tables came with this one; upserts, RETURNING and JSON are older.
+OLDEST: Final = (3, 37, 0)
+
+_MAGIC: Final = b"SQLite format 3\0"
+_KEEPS_LOG: Final = b"\x02\x02"  # bytes 18 and 19 of the header: write and read version
+
+
+def connect(path: Path, options: str, busy_timeout: float) -> sqlite3.Connection:
+    """Open the file with the driver's own transactions off. Never creates it."""
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?{options}",
+        uri=True,
+        timeout=busy_timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def problems(path: Path, tables: Tables, setting: str) -> list[Problem]:
+    """Everything that stands in the way, found by reading only."""
+    found = [*_library(setting), *_access(path, setting)]
+    if path.is_file() and os.access(path, os.R_OK):
+        found += _content(path, tables, setting)
+    return found
+
+
+def create(path: Path, tables: Tables, setting: str) -> list[str]:
+    """Make directory and file where they are missing, and switch the log on. Idempotent."""
+    done: list[str] = []
+    try:
+        if not path.parent.is_dir():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            done.append(f"directory {path.parent}")
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            _sync_directory(path.parent)
+            done.append(f"file {path}")
+    except OSError as error:
+        raise ConfigurationError(
+            [_problem(setting, "place", f"{path} cannot be created: {error.strerror}", _WRITABLE)]
+        ) from None
+    found = problems(path, tables, setting)
+    if hindrances := [problem for problem in found if problem.code in _HINDRANCES]:
+        raise ConfigurationError(hindrances)
+    if _keep_log(path, setting):
+        done.append(f"write-ahead log of {path}")
+    return done
+
+
+_HINDRANCES: Final = HOPELESS | {
+    "sql.library",
+    "sql.place",
+    "sql.not_writable",
+    "sql.not_a_database",
+    "sql.damaged",
+}
+_WRITABLE: Final = "let this process' user read and write the file and its directory"
+
+
+def _library(setting: str) -> list[Problem]:
+    if sqlite3.sqlite_version_info >= OLDEST:
+        return []
+    wanted = ".".join(map(str, OLDEST))
+    what = f"Python's SQLite is {sqlite3.sqlite_version}, older than {wanted}"
+    return [_problem(setting, "library", what, "use a Python with a newer SQLite")]
+
+
+def _access(path: Path, setting: str) -> list[Problem]:
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        found = [_problem(setting, "missing", f"the file {path} does not exist", FIX)]
+        ancestor = next(parent for parent in path.parents if parent.exists())
+        return found + _directory(ancestor, setting)
+    except OSError as error:
+        what = f"the file {path} cannot be reached: {error.strerror}"
+        return [_problem(setting, "place", what, _WRITABLE)]
+    if not stat.S_ISREG(kind):
+        what = f"{path} is not a regular file"
+        return [_problem(setting, "place", what, "name a file of the store's own")]
+    found = _directory(path.parent, setting)
+    for file in (path, _beside(path, "-wal"), _beside(path, "-shm")):
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            what = f"the file {file} cannot be read and written"
+            found.append(_problem(setting, "not_writable", what, _WRITABLE))
+    return found
+
+
+def _directory(directory: Path, setting: str) -> list[Problem]:
+    if directory.is_dir() and os.access(directory, os.W_OK | os.X_OK):
+        return []
+    what = f"nothing can be written in {directory}, where the log belongs beside the file"
+    return [_problem(setting, "not_writable", what, _WRITABLE)]
+
+
+def _content(path: Path, tables: Tables, setting: str) -> list[Problem]:
+    if found := _not_a_database(path, setting):
+        return found
+    header = _header(path)
+    if not header:
+        return [
+            _problem(setting, "schema_missing", f"the file {path} is empty", FIX),
+        ]
+    if header[18:20] != _KEEPS_LOG:
+        what = "the database does not keep a write-ahead log"
+        found.append(_problem(setting, "no_log", what, FIX))
+    try:
+        return found + _schema(path, tables, setting)
+    except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+        what = f"the database cannot be read: {getattr(error, 'orig', error)}"
+        return [*found, _problem(setting, "damaged", what, "restore it from a backup")]
+
+
+def _schema(path: Path, tables: Tables, setting: str) -> list[Problem]:
+    """Read the schema. SQLite makes files beside even a database that it only reads, unless told
+    that nobody writes it, and nobody does who has no log."""
+    log = _beside(path, "-wal")
+    if not log.exists():
+        with contextlib.suppress(sa.exc.SQLAlchemyError):
+            found = _schema_by(path, "mode=ro&immutable=1", tables, setting)
+            if not log.exists():
+                return found
+    return _schema_by(path, "mode=ro", tables, setting)
+
+
+def _schema_by(path: Path, options: str, tables: Tables, setting: str) -> list[Problem]:
+    engine = sa.create_engine(
+        "sqlite+pysqlite://",
+        creator=lambda: connect(path, options, 1.0),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+    with engine.connect() as connection:
+        return schema_problems(connection, tables, setting)
+
+
+def _not_a_database(path: Path, setting: str) -> list[Problem]:
+    try:
+        header = _header(path)
+    except OSError as error:
+        what = f"the file {path} cannot be read: {error.strerror}"
+        return [_problem(setting, "not_writable", what, _WRITABLE)]
+    if not header or header.startswith(_MAGIC):
+        return []
+    what = f"the file {path} is not a SQLite database"
+    return [_problem(setting, "not_a_database", what, "name another file; this one is left alone")]
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
+
+
+def _keep_log(path: Path, setting: str) -> bool:
+    connection = connect(path, "mode=rw", 10.0)
+    try:
+        if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            return False
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",):
+            return True
+        reason = "the file system has no shared memory for it"
+    except sqlite3.Error as error:
+        reason = str(error)
+    finally:
+        connection.close()
+    what = f"the write-ahead log of {path} cannot be switched on: {reason}"
+    raise ConfigurationError([_problem(setting, "no_log", what, "use a local file system")])
+
+
+def _sync_directory(directory: Path) -> None:
+    # Windows cannot open a directory, and keeps the entry without being asked.
+    if os.name == "nt":
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _problem(setting: str, code: str, what: str, fix: str) -> Problem:
+    return Problem(path=setting, what=what, fix=fix, code=f"sql.{code}")
