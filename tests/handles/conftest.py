@@ -1,0 +1,160 @@
+"""A deployment in memory whose backends a test can look into and break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import nexus_atomizers
+import nexus_embedders
+import pytest
+from nexus_contracts.memory import MemoryAtoms, MemoryAudit, MemoryRaw, MemoryVectors, plugin
+
+from nexus_core import Nexus, RequestContext
+from nexus_core._config import load
+from nexus_core._plugins import Registry
+from nexus_core.spi import StoreRole
+
+CONFIG = """
+version = 1
+profile = "development"
+[keys]
+root = { env = "ROOT_KEY" }
+[stores.memory]
+backend = "memory"
+[[routes]]
+raw = "memory"
+atoms = "memory"
+vectors = "memory"
+audit = "memory"
+[embedders.lexical]
+plugin = "embedders"
+use = "lexical@1"
+[embedders.mine]
+external = true
+use = "mine@1"
+[atomizers.text]
+plugin = "atomizers"
+use = "text@1"
+[[indexes]]
+name = "main"
+version = 1
+dimension = 1024
+metric = "cosine"
+embedder = "lexical@1"
+[[indexes]]
+name = "tiny"
+version = 1
+dimension = 2
+metric = "l2sq"
+embedder = "mine@1"
+fields = { page = "int", tags = "str[]" }
+[ingest]
+index = "main@1"
+"""
+ROOT_KEY = "00112233445566778899aabbccddeeff0123456789abcdeffedcba9876543210"
+
+
+class Clock:
+    """A clock that a test moves; every look moves it a microsecond on."""
+
+    def __init__(self) -> None:
+        self.time = 1_800_000_000_000_000
+
+    def __call__(self) -> int:
+        self.time += 1
+        return self.time
+
+
+@attrs.frozen
+class World:
+    """An opened deployment, its clock, and what lies behind its doors."""
+
+    nexus: Nexus
+    clock: Clock
+
+    def backend(self, role: StoreRole) -> Any:
+        return self.nexus._deployment.stores["memory", role].backend
+
+    @property
+    def raw(self) -> MemoryRaw:
+        backend = self.backend(StoreRole.RAW)
+        assert isinstance(backend, MemoryRaw)
+        return backend
+
+    @property
+    def atoms(self) -> MemoryAtoms:
+        backend = self.backend(StoreRole.ATOMS)
+        assert isinstance(backend, MemoryAtoms)
+        return backend
+
+    @property
+    def vectors(self) -> MemoryVectors:
+        backend = self.backend(StoreRole.VECTORS)
+        assert isinstance(backend, MemoryVectors)
+        return backend
+
+    @property
+    def audit(self) -> MemoryAudit:
+        backend = self.backend(StoreRole.AUDIT)
+        assert isinstance(backend, MemoryAudit)
+        return backend
+
+    def trail(self, ctx: RequestContext) -> list[tuple[str, str, str | None]]:
+        """(phase, action, outcome) of every record of a scope."""
+        with self.nexus.request(context(ctx.scope.tenant_id, role="owner")) as n:
+            return [(r.phase, r.action, r.outcome) for r in n.audit.read(limit=1000).items]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    """A function that opens a world, with further plugins and configuration."""
+    worlds: list[World] = []
+
+    def make(extra: str = "", **modules: ModuleType) -> World:
+        path = tmp_path / f"nexus{len(worlds)}.toml"
+        path.write_text(CONFIG + extra)
+        registry = Registry.of(
+            {
+                "memory": plugin,
+                "embedders": nexus_embedders,
+                "atomizers": nexus_atomizers,
+                **modules,
+            }
+        )
+        clock = Clock()
+        config = load(path, registry=registry, environ={"ROOT_KEY": ROOT_KEY})
+        worlds.append(World(Nexus.from_config(config, now=clock), clock))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.nexus.close()
+
+
+@pytest.fixture
+def world(opened: Callable[..., World]) -> World:
+    """One opened world."""
+    return opened()
+
+
+def context(
+    tenant: str = "acme",
+    env: str = "dev",
+    *,
+    role: str = "admin",
+    actor: str = "ana",
+    subject: str | None = None,
+) -> RequestContext:
+    """A request context; its trace is fixed so that texts can be compared."""
+    return RequestContext.build(
+        tenant_id=tenant,
+        env=env,
+        actor_id=actor,
+        actor_kind="human",
+        role=role,
+        subject=subject,
+    )
