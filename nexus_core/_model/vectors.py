@@ -19,7 +19,7 @@ import hashlib
 import re
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, Final, Literal, TypeAlias, cast, final
 
 import attrs
@@ -54,6 +54,13 @@ _FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _EMBEDDER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}@[0-9A-Za-z][0-9A-Za-z.+_-]{0,31}")
 
 
+def _own_copy(fields: Mapping[str, FieldType]) -> Mapping[str, FieldType]:
+    # A definition whose fields its maker could still change would not be locked.
+    if not isinstance(fields, Mapping):
+        raise InvalidArgumentError("the fields are not a mapping of names to types")
+    return dict(fields)
+
+
 @attrs.frozen(kw_only=True)
 class IndexDefinition:
     """An index, defined once and locked: name, version, dimension, metric, embedder, fields.
@@ -67,7 +74,7 @@ class IndexDefinition:
     dimension: int
     metric: Metric
     embedder: str
-    fields: Mapping[str, FieldType] = attrs.field(factory=dict)
+    fields: Mapping[str, FieldType] = attrs.field(factory=dict, converter=_own_copy)
 
     def __attrs_post_init__(self) -> None:
         check_name(self.name, "the index name")
@@ -153,29 +160,43 @@ class Vectors:
 
     @classmethod
     def from_buffer(cls, data: Any, dimension: int) -> Vectors:
-        """Wrap any C-contiguous buffer of float32 without copying it.
+        """Wrap a C-contiguous buffer of float32, or of its bytes, without copying it.
 
-        Raises ``InvalidVectorError`` unless it holds a whole number of vectors.
+        A buffer of two dimensions holds one vector a row. Raises ``InvalidVectorError`` for numbers
+        of another type, for another width, and unless it holds a whole number of vectors.
         """
         try:
-            view = memoryview(data).cast("B")
+            view = memoryview(data)
         except TypeError:
-            raise InvalidVectorError("the vectors are not a contiguous buffer") from None
-        if dimension < 1 or len(view) % (4 * dimension):
+            raise InvalidVectorError("the vectors are not a buffer") from None
+        flat = view.ndim == 1 and view.format in ("B", "f")
+        table = view.ndim == 2 and view.format == "f"
+        if not (flat or table) or not view.c_contiguous:
+            raise InvalidVectorError("the vectors are not a contiguous buffer of float32")
+        if (table and view.shape[1] != dimension) or dimension < 1:
+            raise InvalidVectorError("the buffer holds vectors of another dimension")
+        # A view without items cannot be cast.
+        raw = view.cast("B") if view.nbytes else memoryview(b"")
+        if len(raw) % (4 * dimension):
             raise InvalidVectorError("the buffer is not a whole number of vectors")
-        return cls(dimension, view.toreadonly())
+        return cls(dimension, raw.toreadonly())
 
     @classmethod
     def from_rows(cls, rows: Iterable[Sequence[float]], dimension: int) -> Vectors:
-        """Pack rows of numbers; raises ``InvalidVectorError`` on a row of another length."""
+        """Pack rows of numbers, each as the nearest float32.
+
+        Raises ``InvalidVectorError`` on a row of another length or of something else than numbers.
+        """
         values = array("f")
         for row in rows:
+            if isinstance(row, str | bytes) or not isinstance(row, Sized):
+                raise InvalidVectorError("a vector is not a sequence of numbers")
             if len(row) != dimension:
                 raise InvalidVectorError(
                     f"a vector has another dimension than the index, which has {dimension}"
                 )
             try:
-                values.extend(row)
+                values.extend(iter(row))  # as it is, an array of doubles would be refused
             except (TypeError, OverflowError):
                 raise InvalidVectorError("a vector holds something that is not a number") from None
         if sys.byteorder == "big":
@@ -191,7 +212,9 @@ class Vectors:
             yield self.row(start // stride)
 
     def row(self, index: int) -> array[float]:
-        """One vector as an ``array('f')``."""
+        """One vector as an ``array('f')``; raises ``IndexError`` past either end."""
+        if not 0 <= index < len(self):
+            raise IndexError("no such row")
         stride = 4 * self.dimension
         values = array("f")
         values.frombytes(self.data[index * stride : (index + 1) * stride])
