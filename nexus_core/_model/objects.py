@@ -80,13 +80,19 @@ def _known_size(source: BodySource) -> int | None:
 
 def _chunks(source: BodySource) -> Iterator[bytes]:
     if isinstance(source, bytes | bytearray | memoryview):
-        view = memoryview(source).cast("B")
+        view = memoryview(source)
+        # A view with gaps cannot be cast, and one without items neither.
+        view = view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
         for start in range(0, len(view), CHUNK):
             yield bytes(view[start : start + CHUNK])
     elif hasattr(source, "read"):
-        while chunk := cast("BinaryIO", source).read(CHUNK):
+        # Compared with the empty bytes: a file that would block gives None, which is not its end.
+        while (chunk := cast("BinaryIO", source).read(CHUNK)) != b"":
             if not isinstance(chunk, bytes):
-                raise InvalidArgumentError("the body's file is not open in binary mode")
+                raise InvalidArgumentError(
+                    "the body's file gives something other than bytes",
+                    hint="open it in binary mode, and blocking",
+                )
             yield chunk
     else:
         for piece in source:
