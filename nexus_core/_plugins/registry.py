@@ -39,15 +39,15 @@ _S = TypeVar("_S", bound=NamedSpec)
 class Extension:
     """Policy, observation and redaction of one family, as plain callables.
 
-    ``authorize(context, action, ids)`` and ``observe(event)`` are called by position and are
-    ``None`` where the family has none.
+    Each of ``authorize`` is called as ``(context, action, ids)``, each of ``observe`` as
+    ``(event)``, by position.
     """
 
     name: str
     distribution: str
     version: str
-    authorize: Authorize | None
-    observe: Observe | None
+    authorize: tuple[Authorize, ...]
+    observe: tuple[Observe, ...]
     redactors: tuple[RedactorSpec, ...]
 
 
@@ -60,8 +60,13 @@ class Plugin:
     atomizers: tuple[AtomizerSpec, ...]
     embedders: tuple[EmbedderSpec, ...]
     redactors: tuple[RedactorSpec, ...]
-    authorize: Authorize | None
-    observe: Observe | None
+    authorize: tuple[Authorize, ...]
+    observe: tuple[Observe, ...]
+
+    @property
+    def is_extension(self) -> bool:
+        """Whether it does anything beside storing, cutting and embedding."""
+        return bool(self.authorize or self.observe or self.redactors)
 
 
 @attrs.frozen
@@ -162,7 +167,7 @@ class Registry:
     def extension(self, name: str) -> Extension:
         """What one family does beside storing; ``PluginNotFoundError`` where that is nothing."""
         plugin = self.plugin(name)
-        if plugin.authorize is None and plugin.observe is None and not plugin.redactors:
+        if not plugin.is_extension:
             raise PluginNotFoundError(
                 f"{plugin.offer.label}: {name!r} is no extension",
                 distribution=plugin.offer.label,
@@ -230,18 +235,21 @@ def _examine(offer: Offer, module: ModuleType, hooks: Hooks) -> tuple[Plugin, tu
             if not found:
                 answers[hook] = answer
             faults += found
-    authorize = hooks.functions.get("nexus_authorize")
-    observe = hooks.functions.get("nexus_observe")
     plugin = Plugin(
         offer=offer,
         backends=MappingProxyType(backends),
         atomizers=tuple(answers.get("nexus_atomizer", ())),
         embedders=tuple(answers.get("nexus_embedder", ())),
         redactors=tuple(answers.get("nexus_redact", ())),
-        authorize=None if authorize is None else by_name("nexus_authorize", authorize),
-        observe=None if observe is None else by_name("nexus_observe", observe),
+        authorize=_calls(hooks, "nexus_authorize"),
+        observe=_calls(hooks, "nexus_observe"),
     )
     return plugin, tuple(faults)
+
+
+def _calls(hooks: Hooks, name: str) -> tuple[Callable[..., Any], ...]:
+    function = hooks.functions.get(name)
+    return () if function is None else (by_name(name, function),)
 
 
 _NAMED: Final[Mapping[str, type[NamedSpec]]] = {

@@ -72,11 +72,10 @@ def test_an_extension_is_called_by_position_whatever_order_it_chose(site: Any) -
     module = site.offer(ALL)
     extension = Registry.discover().extension("fake")
     assert (extension.distribution, extension.version) == ("nexus-fake", "1.0")
-    assert extension.authorize is not None
-    assert extension.observe is not None
-    assert extension.authorize("context", "action", ["id"]) == ("context", ["id"])  # type: ignore[arg-type]
+    (authorize,), (observe,) = extension.authorize, extension.observe
+    assert authorize("context", "action", ["id"]) == ("context", ["id"])  # type: ignore[arg-type]
     event = object()
-    extension.observe(event)
+    observe(event)
     import sys
 
     assert sys.modules[module].seen == [event]

@@ -254,8 +254,7 @@ def test_no_plugin_can_intercept_another(new_site: Callable[[], Any], good: str)
     registry = Registry.discover()
     registry.plugin("thief")
     assert registry.backend("fake", StoreRole.RAW).name == "fake"
-    authorize = registry.extension("fake").authorize
-    assert authorize is not None
+    (authorize,) = registry.extension("fake").authorize
     assert authorize(None, "raw.put", []) == "no"  # type: ignore[arg-type]
 
 
