@@ -168,6 +168,9 @@ class Objects:
 
             opened = self._gate.call(StoreRole.RAW, run)
             found = self._gate.call(StoreRole.RAW, lambda _: self.admitted(opened.info, key))
+            expected = (0, found.size) if range is None else range.resolve(found.size)
+            if (opened.start, opened.stop) != expected:
+                raise IntegrityError("the store opened another range than it was asked for")
             length = opened.stop - opened.start
             chunks = self._checked(opened.chunks, length, found, whole=length == found.size)
             yield RawStream(object=found, chunks=chunks), length

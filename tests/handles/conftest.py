@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import attrs
-import nexus_atomizers
-import nexus_embedders
 import pytest
 from nexus_contracts.memory import MemoryAtoms, MemoryAudit, MemoryRaw, MemoryVectors, plugin
 
 from nexus_core import Nexus, RequestContext
 from nexus_core._config import load
 from nexus_core._plugins import Registry
-from nexus_core.spi import StoreRole
+from nexus_core.spi import (
+    Atomizer,
+    AtomizerSpec,
+    Embedder,
+    EmbedderSpec,
+    InvalidArgumentError,
+    Metric,
+    Piece,
+    StoreRole,
+    Vectors,
+    hookimpl,
+)
+
+LETTERS = "abcdefghijklmnop"
 
 CONFIG = """
 version = 1
@@ -30,21 +41,21 @@ raw = "memory"
 atoms = "memory"
 vectors = "memory"
 audit = "memory"
-[embedders.lexical]
-plugin = "embedders"
-use = "lexical@1"
+[embedders.letters]
+plugin = "tools"
+use = "letters@1"
 [embedders.mine]
 external = true
 use = "mine@1"
-[atomizers.text]
-plugin = "atomizers"
-use = "text@1"
+[atomizers.lines]
+plugin = "tools"
+use = ["lines@1"]
 [[indexes]]
 name = "main"
 version = 1
-dimension = 1024
+dimension = 16
 metric = "cosine"
-embedder = "lexical@1"
+embedder = "letters@1"
 [[indexes]]
 name = "tiny"
 version = 1
@@ -56,6 +67,57 @@ fields = { page = "int", tags = "str[]" }
 index = "main@1"
 """
 ROOT_KEY = "00112233445566778899aabbccddeeff0123456789abcdeffedcba9876543210"
+
+
+class Lines(Atomizer):
+    """One piece a line; a line ``!bad`` makes the file unreadable."""
+
+    def atomize(self, path: Path, parameters: Mapping[str, Any]) -> Iterator[Piece]:
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line == "!bad":
+                raise InvalidArgumentError(f"line {number} is bad")
+            if line == "!crash":
+                raise RuntimeError(f"{line} at {number}")
+            yield Piece(text=line, locator={"line": number})
+
+
+class Letters(Embedder):
+    """Counts of sixteen letters."""
+
+    version = "1"
+    dimension = 16
+    metric: Metric = "cosine"
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        return Vectors.from_rows([[t.count(c) for c in LETTERS] for t in texts], 16)
+
+
+def tools() -> ModuleType:
+    """A plugin module with an atomizer and an embedder small enough to predict."""
+    module = ModuleType("tools_for_test")
+
+    @hookimpl
+    def nexus_atomizer() -> Sequence[AtomizerSpec]:
+        return [
+            AtomizerSpec(
+                name="lines",
+                version="1",
+                summary="a piece a line",
+                media_types=("text/plain",),
+                factory=Lines,
+            )
+        ]
+
+    @hookimpl
+    def nexus_embedder() -> Sequence[EmbedderSpec]:
+        return [
+            EmbedderSpec(
+                name="letters", version="1", summary="letters", factory=lambda _: Letters()
+            )
+        ]
+
+    module.__dict__.update(nexus_atomizer=nexus_atomizer, nexus_embedder=nexus_embedder)
+    return module
 
 
 class Clock:
@@ -120,8 +182,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., World]]:
         registry = Registry.of(
             {
                 "memory": plugin,
-                "embedders": nexus_embedders,
-                "atomizers": nexus_atomizers,
+                "tools": tools(),
                 **modules,
             }
         )
