@@ -1,0 +1,1 @@
+"""The command ``nexus``: one module for each command, imported when that command runs."""
