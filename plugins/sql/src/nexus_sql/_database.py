@@ -52,8 +52,11 @@ class Database(ABC):
 
     @classmethod
     @abstractmethod
-    def refusal(cls, url: URL) -> str | None:
-        """Say why this engine cannot use the URL, without repeating it; ``None`` if it can."""
+    def refusal(cls, url: URL, text: str) -> str | None:
+        """Say why this engine cannot use the URL, without repeating it; ``None`` if it can.
+
+        ``text`` is the URL as it was written.
+        """
 
     @classmethod
     @abstractmethod

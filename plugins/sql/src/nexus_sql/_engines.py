@@ -31,7 +31,7 @@ def refusal(text: str) -> str | None:
     if engine is None:
         asked = _LATER.get(url.get_backend_name(), "the URL's engine")
         return f"{asked} is not served by this version of nexus-sql: use a URL such as {_EXAMPLE}"
-    return engine.refusal(url)
+    return engine.refusal(url, text)
 
 
 def takes_password(text: str) -> bool:

@@ -85,7 +85,7 @@ class SqliteDatabase(Database):
         self._inserts: dict[str, str] = {}
 
     @classmethod
-    def refusal(cls, url: URL) -> str | None:
+    def refusal(cls, url: URL, text: str) -> str | None:
         if url.get_driver_name() != "pysqlite":
             return "the URL names a driver: SQLite needs none, write sqlite:///"
         if url.username is not None or url.host is not None or url.port is not None:
@@ -97,7 +97,11 @@ class SqliteDatabase(Database):
                 "the URL means a database in memory, which is gone with the process and was never "
                 "durable: name a file, sqlite:///data/records.db"
             )
-        return "the path holds a NUL" if "\0" in url.database else None
+        if "%" in text or "\0" in text:
+            # SQLAlchemy 2.1 decodes escapes in a path and 2.0 does not: one of them would look
+            # for the records in another file.
+            return "the path holds a '%' or a NUL: write it as it is, without escapes"
+        return None
 
     @classmethod
     def build(cls, url: URL, config: SqlConfig, runtime: Runtime) -> SqliteDatabase:
@@ -110,6 +114,8 @@ class SqliteDatabase(Database):
         return _sqlite_place.problems(self._path, self.tables, self._setting)
 
     def provision(self, now: Callable[[], int]) -> Sequence[str]:
+        if not self.problems():
+            return []
         done = _sqlite_place.create(self._path, self.tables, self._setting)
         with self.write() as connection:
             steps, problems = migrate(connection, self.tables, self._setting, now())

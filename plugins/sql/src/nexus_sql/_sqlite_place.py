@@ -135,8 +135,12 @@ def _schema(path: Path, tables: Tables, setting: str) -> list[Problem]:
     that nobody writes it, and nobody does who has no log."""
     log = _beside(path, "-wal")
     if not log.exists():
-        with contextlib.suppress(sa.exc.SQLAlchemyError):
+        try:
             found = _schema_by(path, "mode=ro&immutable=1", tables, setting)
+        except sa.exc.SQLAlchemyError:
+            if not log.exists():
+                raise
+        else:
             if not log.exists():
                 return found
     return _schema_by(path, "mode=ro", tables, setting)
