@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from nexus_contracts.memory import MemoryAtoms, MemoryAudit, MemoryRaw, MemoryVectors, plugin
+from nexus_contracts.memory import plugin
 
 from nexus_core import Nexus, RequestContext
 from nexus_core._config import load
@@ -142,28 +142,24 @@ class World:
         return self.nexus._deployment.stores["memory", role].backend
 
     @property
-    def raw(self) -> MemoryRaw:
-        backend = self.backend(StoreRole.RAW)
-        assert isinstance(backend, MemoryRaw)
-        return backend
+    def raw(self) -> Any:
+        """The MemoryRaw behind the door; ``Any``, so that a test may break its methods."""
+        return self.backend(StoreRole.RAW)
 
     @property
-    def atoms(self) -> MemoryAtoms:
-        backend = self.backend(StoreRole.ATOMS)
-        assert isinstance(backend, MemoryAtoms)
-        return backend
+    def atoms(self) -> Any:
+        """The MemoryAtoms behind the door; ``Any``, so that a test may break its methods."""
+        return self.backend(StoreRole.ATOMS)
 
     @property
-    def vectors(self) -> MemoryVectors:
-        backend = self.backend(StoreRole.VECTORS)
-        assert isinstance(backend, MemoryVectors)
-        return backend
+    def vectors(self) -> Any:
+        """The MemoryVectors behind the door; ``Any``, so that a test may break its methods."""
+        return self.backend(StoreRole.VECTORS)
 
     @property
-    def audit(self) -> MemoryAudit:
-        backend = self.backend(StoreRole.AUDIT)
-        assert isinstance(backend, MemoryAudit)
-        return backend
+    def audit(self) -> Any:
+        """The MemoryAudit behind the door; ``Any``, so that a test may break its methods."""
+        return self.backend(StoreRole.AUDIT)
 
     def trail(self, ctx: RequestContext) -> list[tuple[str, str, str | None]]:
         """(phase, action, outcome) of every record of a scope."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import random
 import threading
 import warnings
 from typing import Any
@@ -25,7 +24,7 @@ from nexus_core._handles import assets, atoms, audit, definitions, lineage, raw,
 
 from .conftest import World, context
 
-OWN = {"kind": "data", "space": "docs"}
+OWN: dict[str, Any] = {"kind": "data", "space": "docs"}
 PAIRS = [
     (getattr(module, name), getattr(handles, f"Async{name}"))
     for module, name in (
@@ -98,7 +97,7 @@ def test_two_hundred_tasks_over_four_scopes_stay_apart(world: World) -> None:
         async with nexus.request(context(tenant, env)) as a:
             mark = f"{tenant}/{env}/{number}".encode()
             await a.raw.put(f"k{number // 4}", mark, **OWN)
-            await asyncio.sleep(random.random() / 100)
+            await asyncio.sleep((number * 7919 % 13) / 1000)
             assert (await a.raw.get(f"k{number // 4}")).data == mark
             for item in (await a.raw.list()).items:
                 data = (await a.raw.get(item.key)).data.decode()
@@ -167,7 +166,7 @@ def test_a_child_process_never_hangs(world: World) -> None:
             await a.raw.put("k", b"x", **OWN)
             read, write = os.pipe()
             with warnings.catch_warnings():
-                # Python 3.12 warns of threads that the child will not have; that is what is tried here.
+                # Python 3.12 warns of threads that the child will lack; that is tried here.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 child = os.fork()
             if child == 0:

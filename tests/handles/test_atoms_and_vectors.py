@@ -30,7 +30,7 @@ from nexus_core.spi import Record
 
 from .conftest import World, context
 
-OWN = {"kind": "data", "space": "docs"}
+OWN: dict[str, Any] = {"kind": "data", "space": "docs"}
 MADE = {"operation": "cut", "version": "1"}
 
 
@@ -298,7 +298,7 @@ def test_a_bootstrap_definition_is_locked(opened: Callable[..., World]) -> None:
         n.vectors.upsert("tiny", [VectorItem(id="a", vector=[0, 0])], **OWN)
     assert ("outcome", "definition.apply", "ok") in world.trail(context())
     config = world.nexus.config
-    changed = [attrs.evolve(d, dimension=3) if d.name == "tiny" else d for d in config.indexes]
+    changed = tuple(attrs.evolve(d, dimension=3) if d.name == "tiny" else d for d in config.indexes)
     object.__setattr__(world.nexus._deployment, "config", attrs.evolve(config, indexes=changed))
     item = [VectorItem(id="a", vector=[0, 0, 0])]
     with world.nexus.request(context()) as n, pytest.raises(IndexLockedError):

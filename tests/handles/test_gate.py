@@ -146,7 +146,7 @@ def test_a_mutation_without_durable_intent_does_not_start(world: World) -> None:
     def down(*_: Any) -> None:
         raise UnavailableError("the sink is down", outcome=Outcome.NOT_APPLIED)
 
-    world.audit.append = down  # type: ignore[method-assign]
+    world.audit.append = down
     with world.nexus.request(context()) as n, pytest.raises(UnavailableError):
         n.raw.put("k", b"x", kind="data", space="s")
     assert not world.raw.objects
@@ -160,7 +160,7 @@ def test_a_read_without_an_access_record_is_not_released(world: World) -> None:
         def down(*_: Any) -> None:
             raise UnavailableError("the sink is down", outcome=Outcome.NOT_APPLIED)
 
-        world.audit.append = down  # type: ignore[method-assign]
+        world.audit.append = down
         with pytest.raises(UnavailableError):
             n.raw.get("k")
         with pytest.raises(UnavailableError), n.raw.open("k") as stream:
@@ -177,13 +177,13 @@ def test_an_effect_whose_outcome_cannot_be_recorded_says_applied(world: World) -
         def down(*_: Any) -> None:
             raise UnavailableError("the sink is down", outcome=Outcome.NOT_APPLIED)
 
-        world.audit.append = down  # type: ignore[method-assign]
+        world.audit.append = down
 
-    world.audit.append = down_after_one  # type: ignore[method-assign]
+    world.audit.append = down_after_one
     with world.nexus.request(context()) as n, pytest.raises(StoreError) as caught:
         n.raw.put("k", b"x", kind="data", space="s")
     assert caught.value.outcome is Outcome.APPLIED
-    world.audit.append = honest  # type: ignore[method-assign]
+    world.audit.append = honest
     with world.nexus.request(context()) as n:
         assert n.raw.get("k").data == b"x"
         assert n.recover(older_than=0).settled == 1
@@ -213,7 +213,7 @@ def test_no_foreign_exception_escapes(
     def broken(*_: Any) -> None:
         raise raised
 
-    world.raw.head = broken  # type: ignore[method-assign]
+    world.raw.head = broken
     with world.nexus.request(context()) as n, pytest.raises(BackendError) as caught:
         n.raw.head("k")
     error = caught.value
@@ -228,7 +228,7 @@ def test_an_interrupted_mutation_is_recorded_as_unknown(world: World) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    world.raw.put = interrupted  # type: ignore[method-assign]
+    world.raw.put = interrupted
     with world.nexus.request(context()) as n, pytest.raises(KeyboardInterrupt):
         n.raw.put("k", b"x", kind="data", space="s")
     assert world.trail(context())[-1] == ("outcome", "raw.put", "interrupted")

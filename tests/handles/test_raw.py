@@ -26,7 +26,7 @@ from nexus_core.spi import RawCapabilities, StoreRole
 
 from .conftest import World, context
 
-OWN = {"kind": "data", "space": "docs"}
+OWN: dict[str, Any] = {"kind": "data", "space": "docs"}
 BAD_KEYS = [
     "",
     "/k",
@@ -161,9 +161,12 @@ def test_flipped_bytes_are_not_released(world: World) -> None:
         with pytest.raises(ChecksumMismatchError):
             n.raw.get("k")
         released = 0
-        with pytest.raises(ChecksumMismatchError), n.raw.open("k") as stream:
-            for chunk in stream.chunks:
-                released += len(chunk)
+        with n.raw.open("k") as stream:
+            while True:
+                try:
+                    released += len(next(stream.chunks))
+                except ChecksumMismatchError:
+                    break
         assert released < 200_000
         world.raw.objects[place] = attrs.evolve(found, data=found.data[:-1])
         with pytest.raises(IntegrityError):
