@@ -12,10 +12,13 @@ import attrs
 
 from nexus_core._audit import ErasedRecord, decode
 from nexus_core._flows.ingest import Ingested, IngestFlow
+from nexus_core._flows.intents import Intents
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
+from nexus_core._handles.ledger import body_of
 from nexus_core._model.audit import LogEntry
-from nexus_core._model.errors import InvalidArgumentError
+from nexus_core._model.errors import InvalidArgumentError, UnsupportedError
+from nexus_core._model.records import Record
 from nexus_core._security.permissions import Action
 from nexus_core._spi.audit import AuditBackend
 from nexus_core._spi.capabilities import StoreRole
@@ -35,11 +38,12 @@ class Recovery:
 class RecoverFlow:
     """Recovers one scope, for one request."""
 
-    __slots__ = ("_gate", "_ingest")
+    __slots__ = ("_gate", "_ingest", "_intents")
 
     def __init__(self, gate: Gate, ingest: IngestFlow) -> None:
         self._gate = gate
         self._ingest = ingest
+        self._intents = Intents(gate)
 
     def run(self, *, older_than: float | None) -> Recovery:
         """See ``Request.recover``."""
@@ -51,11 +55,24 @@ class RecoverFlow:
         before = self._gate.now() - int(older_than * 1_000_000)
         done: list[Ingested] = []
         if self._gate.runtime.has(StoreRole.ATOMS):
-            for intent in list(self._ingest.pending(before=before)):
-                target = str(intent.fields.get("target", intent.id))
-                with self._gate.mutation(Action.RECOVER, StoreRole.ATOMS, (target,), admitted=True):
-                    done.append(self._ingest.resume(intent))
+            for intent in list(self._intents.pending(before=before)):
+                done.append(self._resume(intent))
         return Recovery(ingests=tuple(done), settled=self._settle(before))
+
+    def _resume(self, intent: Record) -> Ingested:
+        """Resume one ingest; what cannot be resumed now stays pending and holds up no other."""
+        target = str(intent.fields.get("target", intent.id))
+        try:
+            with self._gate.mutation(Action.RECOVER, StoreRole.ATOMS, (target,), admitted=True):
+                return self._ingest.resume(intent)
+        except UnsupportedError as error:
+            return Ingested(
+                logical_key=body_of(intent)["asset"]["logical_key"],
+                asset=target,
+                state="pending",
+                error=error.code,
+                message=str(error),
+            )
 
     def _settle(self, before: int) -> int:
         """Answer every old intent that has no outcome: nobody knows it any more."""

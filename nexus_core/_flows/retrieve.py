@@ -11,14 +11,14 @@ from typing import Any, cast, final
 
 import attrs
 
-from nexus_core._flows.ingest import chosen_index, embed
+from nexus_core._flows.tools import chosen_index, embed, embedder_for
 from nexus_core._handles.catalogue import Asset, asset_of
 from nexus_core._handles.derivation import Atom, atom_of
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger
 from nexus_core._handles.rows import Hit, Rows, VectorLike
-from nexus_core._model.errors import InvalidArgumentError, InvalidVectorError, UnsupportedError
+from nexus_core._model.errors import InvalidArgumentError, InvalidVectorError
 from nexus_core._model.filters import Filter, filter_to_data
 from nexus_core._model.vectors import IndexDefinition
 from nexus_core._security.permissions import Action
@@ -117,12 +117,7 @@ class RetrieveFlow:
         )
 
     def _vector(self, text: str | None, definition: IndexDefinition) -> bytes:
-        embedder = self._gate.deployment.embedders.get(definition.embedder)
-        if embedder is None:
-            raise UnsupportedError(
-                f"embedder:{definition.embedder}",
-                hint="configure it under [embedders], or retrieve with a vector",
-            )
+        embedder = embedder_for(self._gate, definition.embedder)
         made = embed(embedder, [cast("str", text)])
         if not any(made.data):
             raise InvalidVectorError(
