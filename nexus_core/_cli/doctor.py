@@ -59,19 +59,24 @@ def run(options: argparse.Namespace, console: Console) -> int:
             "checks": [check_data(check) for check in checks],
         }
     )
-    show(console, found.checks)
-    _show_probes(console, probed)
+    show(console, checks)
     console.say("", _verdict(console, checks, probing=probing))
     return OK if ok else FINDINGS
 
 
 def show(console: Console, checks: Sequence[Check]) -> None:
-    """One line for each check, and every problem below it."""
+    """One line for each area that is in order, and every law that does not hold, with why."""
     width = max((len(check.area) for check in checks), default=0)
-    for check in checks:
-        console.say(f"{_mark(console, ok=check.ok)}  {check.area.ljust(width)}  {check.law}")
-        console.say_all(f"           note: {note}" for note in check.notes)
-        console.say_all(problem_lines(check.problems))
+    for area, group in groupby(checks, key=lambda check: check.area):
+        laws = list(group)
+        broken = [check for check in laws if not check.ok]
+        said = laws[0].law if len(laws) == 1 else f"{plural(len(laws), 'law')} of isolation hold"
+        if not broken:
+            console.say(f"{console.good('ok')}       {area.ljust(width)}  {said}")
+        for check in broken:
+            console.say(f"{console.bad('finding')}  {area.ljust(width)}  {check.law}")
+            console.say_all(f"         {line}" for line in problem_lines(check.problems))
+        console.say_all(f"           note: {note}" for check in laws for note in check.notes)
 
 
 def check_data(check: Check) -> dict[str, Any]:
@@ -83,23 +88,6 @@ def check_data(check: Check) -> dict[str, Any]:
         "problems": [problem_data(problem) for problem in check.problems],
         "notes": list(check.notes),
     }
-
-
-def _show_probes(console: Console, checks: Sequence[Check]) -> None:
-    """One line for each store that holds, and every law that does not."""
-    rows: list[tuple[bool, str, str, list[Check]]] = []
-    for area, group in groupby(checks, key=lambda check: check.area):
-        laws = list(group)
-        broken = [check for check in laws if not check.ok]
-        said = laws[0].law if len(laws) == 1 else f"{plural(len(laws), 'law')} of isolation hold"
-        rows.append((not broken, area, said, broken))
-    width = max((len(area) for _, area, _, _ in rows), default=0)
-    for ok, area, said, broken in rows:
-        if ok:
-            console.say(f"{_mark(console, ok=True)}  {area.ljust(width)}  {said}")
-        for check in broken:
-            console.say(f"{_mark(console, ok=False)}  {area.ljust(width)}  {check.law}")
-            console.say_all(problem_lines(check.problems))
 
 
 def _environments(config: Config, wanted: str | None) -> Sequence[Env]:
@@ -121,7 +109,3 @@ def _verdict(console: Console, checks: Sequence[Check], *, probing: bool) -> str
         return console.bad(f"{plural(findings, 'finding')} in {len(checks)} checks") + rest
     rest = "the probe tenants are erased again" if probing else "nothing was written"
     return console.good(f"all {len(checks)} checks hold") + f"; {rest}"
-
-
-def _mark(console: Console, *, ok: bool) -> str:
-    return console.good("ok     ") if ok else console.bad("finding")

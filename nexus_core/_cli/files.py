@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from nexus_core import NexusError
 from nexus_core._cli.failure import UsageError
+
+
+def require_paths(paths: Iterable[str]) -> None:
+    """Refuse before any work is done where one of the paths leads nowhere; name all of them."""
+    missing = [path for path in paths if not Path(path).exists()]
+    if missing:
+        raise UsageError(f"there is no file or folder {', '.join(missing)}", "check the spelling")
 
 
 def create(path: Path, content: bytes, *, mode: int = 0o644) -> None:

@@ -10,6 +10,7 @@ import attrs
 from nexus_core import Ingested, IngestReport
 from nexus_core._cli.console import Console, plural
 from nexus_core._cli.failure import FINDINGS, OK
+from nexus_core._cli.files import require_paths
 from nexus_core._cli.options import common, describe, requested, scoped
 
 _STATES: Final = ("created", "completed", "unchanged", "failed")
@@ -42,6 +43,7 @@ nexus ingest report.pdf notes.md --kind research --space papers --subject user-1
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Ingest, and say what became of every file."""
+    require_paths(options.paths)
     with (
         requested(options) as request,
         console.progress("ingesting") as tick,
@@ -84,7 +86,7 @@ def summary(report: IngestReport) -> str:
     said = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
     atoms, vectors = _sums(report)
     pieces = f"{plural(atoms, 'atom')}, {plural(vectors, 'vector')}"
-    return f"{plural(len(report.items), 'file')}: {said or 'nothing to do'} ({pieces})"
+    return f"{plural(len(report.items), 'document')}: {said or 'nothing to do'} ({pieces})"
 
 
 def item_data(item: Ingested) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def summary_data(report: IngestReport) -> dict[str, Any]:
     """A whole ingest's counts as JSON data."""
     atoms, vectors = _sums(report)
     counts = {state: report.count(state) for state in _STATES}
-    return {"files": len(report.items), **counts, "atoms": atoms, "vectors": vectors}
+    return {"documents": len(report.items), **counts, "atoms": atoms, "vectors": vectors}
 
 
 def _sums(report: IngestReport) -> tuple[int, int]:

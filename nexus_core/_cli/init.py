@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import tomllib
 from pathlib import Path
 from typing import Final
 
 import attrs
 
+from nexus_core import PluginNotFoundError
 from nexus_core._cli.console import Console
 from nexus_core._cli.failure import OK, UsageError
 from nexus_core._cli.files import create
@@ -58,10 +60,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         path = Path(options.folder or ".") / FILE
         made = initialise(path.parent)
     console.document({"config": str(path), "made": list(made.lines)})
-    console.say(*(f"made  {line}" for line in made.lines))
-    if not made.lines:
-        console.say(f"{path} and everything it names is there already")
-    console.say("", "`nexus doctor` looks at it all and proves that tenants are apart.")
+    if made.lines:
+        console.say("made", *(f"  {line}" for line in made.lines))
+    else:
+        console.say(f"nothing to make: {path} and everything that it names is there")
+    console.say("", "`nexus doctor` looks at all of it and proves that tenants are apart.")
     return OK
 
 
@@ -73,6 +76,7 @@ def initialise(folder: Path) -> Made:
     lines: list[str] = []
     path = folder / FILE
     if not path.exists():
+        _require_plugins()
         lines += _written(folder)
     made = provision_only(path)
     return attrs.evolve(made, lines=(*lines, *made.lines))
@@ -82,6 +86,19 @@ def provision_only(path: Path) -> Made:
     """Create the stores of a configuration that exists. Idempotent."""
     config = load(path, registry=Registry.discover())
     return Made(config, tuple(provision(config)))
+
+
+def _require_plugins() -> None:
+    """Refuse, before anything is written, where a fresh configuration could not be used."""
+    fresh = tomllib.loads(fresh_config())
+    tables = [*fresh["stores"].values(), *fresh["atomizers"].values(), *fresh["embedders"].values()]
+    wanted = {str(table.get("backend") or table["plugin"]) for table in tables}
+    missing = sorted(wanted.difference(Registry.discover().names()))
+    if missing:
+        raise PluginNotFoundError(
+            f"a fresh configuration needs plugins that are not installed: {', '.join(missing)}",
+            hint=f"pip install {' '.join(f'nexus-{name}' for name in missing)}",
+        )
 
 
 def _written(folder: Path) -> list[str]:
@@ -95,9 +112,9 @@ def _written(folder: Path) -> list[str]:
         if not key.exists():
             # A key that is there is kept: whatever was written under it needs it.
             create(key, f"{fresh_root_key()}\n".encode(), mode=0o600)
-            lines.append(f"{key}, a random root key; keep a copy elsewhere")
+            lines.append(f"root key: {key}; keep a copy elsewhere")
         create(folder / FILE, fresh_config().encode("utf-8"))
-        lines.append(f"{folder / FILE}, the configuration; read it, it explains itself")
+        lines.append(f"configuration: {folder / FILE}; it explains itself")
     except OSError as error:
         raise UsageError(
             f"{error.filename or folder} cannot be written: {error.strerror}",

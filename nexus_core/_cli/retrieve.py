@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -12,6 +12,9 @@ from nexus_core import And, Atom, Eq, Filter, RetrievedHit
 from nexus_core._cli.console import Console, printable_lines
 from nexus_core._cli.failure import OK
 from nexus_core._cli.options import common, describe, requested, scoped
+
+# What people look for a place by, in the order in which they say it.
+_PLACES: Final = ("page", "section", "row", "path", "line")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,8 +96,9 @@ def hit_data(hit: RetrievedHit, texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def place_of(locator: Mapping[str, int | str]) -> str:
-    """A locator in words: ``page 3, paragraph 2``."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in locator.items())
+    """A locator as a person would say it: ``page 3, line 12``; in full where that says nothing."""
+    names = [name for name in _PLACES if name in locator] or list(locator)
+    return ", ".join(f"{name.replace('_', ' ')} {locator[name]}" for name in names)
 
 
 def _where(hit: RetrievedHit) -> tuple[str, str]:
