@@ -63,12 +63,19 @@ def _specialise(table: Schema, variants: Sequence[Schema]) -> None:
             "type": "object",
             "title": variant["title"],
             "description": variant["description"],
-            "properties": {**own, **variant["properties"]},
+            "properties": own | variant["properties"] | _fixed(own, variant),
             "required": sorted({*required, *variant["required"]}),
             "additionalProperties": False,
         }
         for variant in variants
     ] or [{"type": "object", "properties": own, "required": required}]
+
+
+def _fixed(own: Schema, variant: Schema) -> Schema:
+    """The table's own keys that a variant pins down, still with their descriptions."""
+    both = own.keys() & variant["properties"].keys()
+    described = {key: own[key].get("description", "") for key in both}
+    return {key: {**variant["properties"][key], "description": described[key]} for key in both}
 
 
 def _stores(
