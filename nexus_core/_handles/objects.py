@@ -116,14 +116,14 @@ class Objects:
 
     def head(self, key: str) -> RawObject:
         """Return what is known of an object; raises ``NotFoundError``."""
-        return self.admitted(self.info(key), key)
+        return object_of(self.info(key))
 
     def info(self, key: str) -> ObjectInfo:
         """Return what the backend says of an object, once it has proved to be this scope's."""
 
         def run(store: OpenStore) -> ObjectInfo:
             info = raw_backend(store).head(self._gate.scope, key)
-            self.admitted(info, key)
+            self._prove(info, key)
             return info
 
         return self._gate.call(StoreRole.RAW, run)
@@ -207,19 +207,27 @@ class Objects:
 
     def admitted(self, info: ObjectInfo, key: str) -> RawObject:
         """Read an object's description back, once its stamp proves it is this scope's ``key``."""
+        self._prove(info, key)
+        return object_of(info)
+
+    def _prove(self, info: ObjectInfo, key: str) -> None:
         expected = self._gate.runtime.guard.stamper(_STAMP_KIND)(key).hex()
         if info.key != key or info.attributes.system.get("stamp") != expected:
             raise foreign()
-        return RawObject(
-            key=key,
-            size=info.size,
-            etag=info.etag,
-            sha256=info.sha256,
-            content_type=info.attributes.content_type,
-            metadata=dict(info.attributes.metadata),
-            modified_at=info.modified_at,
-            governance=Governance.from_strings(info.attributes.system),
-        )
+
+
+def object_of(info: ObjectInfo) -> RawObject:
+    """What an application is told of an object."""
+    return RawObject(
+        key=info.key,
+        size=info.size,
+        etag=info.etag,
+        sha256=info.sha256,
+        content_type=info.attributes.content_type,
+        metadata=dict(info.attributes.metadata),
+        modified_at=info.modified_at,
+        governance=Governance.from_strings(info.attributes.system),
+    )
 
 
 def raw_backend(store: OpenStore) -> RawBackend:

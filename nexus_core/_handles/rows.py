@@ -7,7 +7,7 @@ nowhere else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast, final
+from typing import cast, final
 
 import attrs
 
@@ -40,15 +40,32 @@ from nexus_core._spi.vectors import VectorBackend
 VectorLike = Sequence[float] | bytes | memoryview
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class VectorRow:
-    """One stored vector; ``vector`` is a float32 buffer where it was asked for."""
+    """One stored vector; ``vector`` is a float32 buffer where it was asked for.
+
+    ``stored`` holds the system's fields and the index's own; the properties tell them apart.
+    """
 
     id: str
-    asset: str | None
-    fields: Mapping[str, FieldValue]
-    governance: Governance
+    stored: Mapping[str, FieldValue] = attrs.field(repr=False)
     vector: bytes | None = attrs.field(default=None, repr=False)
+
+    @property
+    def asset(self) -> str | None:
+        """What it was made from, where that was said."""
+        asset = self.stored.get("asset")
+        return None if asset is None else str(asset)
+
+    @property
+    def fields(self) -> dict[str, FieldValue]:
+        """The fields that the index declares."""
+        return {name: value for name, value in self.stored.items() if name not in SYSTEM_FIELDS}
+
+    @property
+    def governance(self) -> Governance:
+        """Kind, space, subject, flags and retention."""
+        return Governance.from_vector_fields(self.stored)
 
 
 @attrs.frozen(kw_only=True)
@@ -175,7 +192,7 @@ class Rows:
             if any(row.stamp != stamp(row.id) for row in page.rows):
                 raise foreign()
             rows = tuple(
-                row_of(row.id, row.fields, row.vector if vectors else None) for row in page.rows
+                VectorRow(row.id, row.fields, row.vector if vectors else None) for row in page.rows
             )
             return rows, page.next_after
 
@@ -235,7 +252,9 @@ class Rows:
             ):
                 raise foreign()
             return [
-                None if row is None else row_of(row.id, row.fields, row.vector if vectors else None)
+                None
+                if row is None
+                else VectorRow(row.id, row.fields, row.vector if vectors else None)
                 for row in found
             ]
 
@@ -268,7 +287,7 @@ class Rows:
 def _hit(hit: StoredHit, stamp: bytes) -> Hit:
     if hit.stamp != stamp:
         raise foreign()
-    row = None if hit.fields is None else row_of(hit.id, hit.fields, hit.vector)
+    row = None if hit.fields is None else VectorRow(hit.id, hit.fields, hit.vector)
     return Hit(id=hit.id, distance=hit.distance, row=row)
 
 
@@ -285,15 +304,3 @@ def vector_backend(store: OpenStore) -> VectorBackend:
 
 def _capabilities(store: OpenStore) -> VectorCapabilities:
     return cast("VectorCapabilities", store.spec.capabilities)
-
-
-def row_of(row_id: str, fields: Mapping[str, FieldValue], vector: bytes | None) -> VectorRow:
-    """Read a row back from its stored fields."""
-    asset: Any = fields.get("asset")
-    return VectorRow(
-        id=row_id,
-        asset=asset,
-        fields={name: value for name, value in fields.items() if name not in SYSTEM_FIELDS},
-        governance=Governance.from_vector_fields(fields),
-        vector=vector,
-    )
