@@ -168,7 +168,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AtomBackend]:
 
 
 @settings(
-    max_examples=250,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

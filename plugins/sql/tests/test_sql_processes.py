@@ -51,6 +51,23 @@ def entry(index, operation, phase="intent"):
                     operation=operation, phase=phase, recorded_at=index)
 def head(size):
     return LogHead(size=size, edge=b"edge", checkpoint=b"%d" % size)
+def race(count, run):
+    # Children of a process that has opened nothing yet, let go together when all are there.
+    global name
+    reader, writer = os.pipe()
+    children = []
+    for number in range(count):
+        child = os.fork()
+        if child == 0:
+            name = f"p{number}"
+            os.close(writer)
+            os.read(reader, 1)
+            run()
+            os._exit(0)
+        children.append(child)
+    os.close(writer)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
 """
 
 
@@ -147,38 +164,29 @@ def test_a_kill_loses_no_acknowledged_entry_and_halves_no_append(
 
 
 RACE_APPENDS = """
-log = audit()
-say("ready")
-sys.stdin.readline()
-won = 0
-while won < 25:
-    size = getattr(log.head(scope), "size", 0)
-    try:
-        log.append(scope, size, [entry(size, f"{name}-{won}")], head(size + 1))
-    except PreconditionFailedError:
-        continue
-    say(size)
-    won += 1
-log.close()
+def run():
+    log = audit()
+    won = 0
+    while won < 25:
+        size = getattr(log.head(scope), "size", 0)
+        try:
+            log.append(scope, size, [entry(size, f"{name}-{won}")], head(size + 1))
+        except PreconditionFailedError:
+            continue
+        say(f"{name} {size}")
+        won += 1
+    log.close()
+race(4, run)
 """
-
-
-def together(processes: list[subprocess.Popen[str]]) -> list[list[str]]:
-    """Let all go at once, when all are ready."""
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return finish(*processes)
 
 
 def test_racing_appends_leave_one_log_without_gaps(audit: AuditBackend, tmp_path: Path) -> None:
     """Of processes that append to the same size exactly one wins: no gap, no entry twice."""
-    said = together([start(RACE_APPENDS, tmp_path, f"p{number}") for number in range(4)])
-    won = {f"p{number}": [int(size) for size in sizes] for number, sizes in enumerate(said)}
+    (said,) = finish(start(RACE_APPENDS, tmp_path))
+    won: dict[str, list[int]] = {f"p{number}": [] for number in range(4)}
+    for line in said:
+        name, size = line.split()
+        won[name].append(int(size))
     assert sorted(size for sizes in won.values() for size in sizes) == list(range(100))
     entries = audit.read(SCOPE, 0, 1000)
     assert [entry.index for entry in entries] == list(range(100))
@@ -190,26 +198,26 @@ def test_racing_appends_leave_one_log_without_gaps(audit: AuditBackend, tmp_path
 
 
 RACE_REPLACES = """
-store = atoms()
-say("ready")
-sys.stdin.readline()
-done = 0
-while done < 25:
-    (now,) = store.get(scope, "intents", ["counter"])
-    body = b"%d" % (int(now.body) + 1)
-    try:
-        store.commit(scope, [Replace(intent("counter", now.version + 1, body))])
-    except PreconditionFailedError:
-        continue
-    done += 1
-store.close()
+def run():
+    store = atoms()
+    done = 0
+    while done < 25:
+        (now,) = store.get(scope, "intents", ["counter"])
+        body = b"%d" % (int(now.body) + 1)
+        try:
+            store.commit(scope, [Replace(intent("counter", now.version + 1, body))])
+        except PreconditionFailedError:
+            continue
+        done += 1
+    store.close()
+race(3, run)
 """
 
 
 def test_racing_replaces_lose_no_update(atoms: AtomBackend, make: Make, tmp_path: Path) -> None:
     """A counter that processes raise by compare-and-set counts every success."""
     atoms.commit(SCOPE, [Insert(make("intents", "counter", body=b"0"))])
-    together([start(RACE_REPLACES, tmp_path) for _ in range(3)])
+    finish(start(RACE_REPLACES, tmp_path))
     (counter,) = atoms.get(SCOPE, "intents", ["counter"])
     assert counter is not None
     assert (counter.body, counter.version) == (b"75", 76)
@@ -249,23 +257,21 @@ def test_racing_threads_lose_no_update(atoms: AtomBackend, make: Make) -> None:
     assert (counter.body, counter.version) == (b"160", 161)
 
 
-PROVISION = """
-nexus_sql._engines  # imported before the race
-say("ready")
-sys.stdin.readline()
-spec = nexus_sql.nexus_atom_store()
-for line in spec.provision(config, runtime):
-    say(line)
-backend = spec.factory(config, runtime)
-assert backend.check() == [], backend.check()
+RACE_PROVISIONS = """
+def run():
+    spec = nexus_sql.nexus_atom_store()
+    for line in spec.provision(config, runtime):
+        say(line)
+    backend = spec.factory(config, runtime)
+    assert backend.check() == [], backend.check()
+race(4, run)
 """
 
 
 def test_racing_provisions_make_one_schema(tmp_path: Path) -> None:
     """Processes that provision one place at once all succeed, and each thing is made by one."""
-    said = together([start(PROVISION, tmp_path, f"p{number}") for number in range(4)])
-    lines = sorted(line for lines in said for line in lines if line.startswith("schema"))
-    assert lines == [
+    (said,) = finish(start(RACE_PROVISIONS, tmp_path))
+    assert sorted(line for line in said if line.startswith("schema")) == [
         "schema version 1: tables of the atom store",
         "schema version 2: tables of the audit sink",
     ]
