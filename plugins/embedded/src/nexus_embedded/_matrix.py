@@ -1,0 +1,154 @@
+"""An index's vectors in memory: one contiguous float32 matrix, caught up with the file.
+
+Rows lie in the order of their numbers. New rows are appended behind those that readers may be
+looking at; removed ones stay until enough of them have gathered, and readers are told to pass
+over them. So a ``View`` stays as it is while the matrix goes on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from typing import Final
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from nexus_core.spi import IntegrityError
+from nexus_embedded._exact import Rows
+from nexus_embedded._parts import Part
+from nexus_embedded._terms import Numbers, found
+
+_CHUNK_BYTES: Final = 1 << 20
+# Room for new rows; memory that is never touched is never taken.
+_ROOM: Final = 1024
+_LOG_SHARE: Final = 4
+
+_LOAD: Final = "SELECT pk - ?1, vector FROM vec WHERE pk >= ?1 + ?2 AND pk < ?1 + ?3 ORDER BY pk"
+_REMOVED: Final = "SELECT number FROM removed WHERE part = ? AND seq > ?"
+
+
+@attrs.frozen(eq=False)
+class View:
+    """An index at one moment. ``dead`` are positions of rows that are no longer there.
+
+    ``norms`` are each row's length to float32 precision.
+    """
+
+    rows: Rows
+    numbers: Numbers
+    norms: npt.NDArray[np.float32]
+    dead: Numbers
+
+    def __len__(self) -> int:
+        return len(self.rows) - self.dead.size
+
+    def positions(self, numbers: Numbers) -> Numbers:
+        """Where the rows with these numbers are; raises ``IntegrityError`` if one is not."""
+        first = int(self.numbers[0]) if self.numbers.size else 0
+        if self.numbers.size and int(self.numbers[-1]) - first + 1 == self.numbers.size:
+            positions = numbers - first
+            inside = not numbers.size or 0 <= positions[0] <= positions[-1] < self.numbers.size
+        else:
+            positions = found(self.numbers, numbers)
+            inside = not (positions < 0).any()
+        if not inside:
+            raise IntegrityError("the index's filter table names rows that it does not have")
+        return positions
+
+
+class Matrix:
+    """The vectors of one incarnation of an index. Hold ``lock`` around ``ahead_of``, ``view``."""
+
+    def __init__(self, part: Part) -> None:
+        self.incarnation = part.incarnation
+        self.lock = threading.Lock()
+        self._dimension = part.definition.dimension
+        self._reset()
+
+    @property
+    def bytes(self) -> int:
+        """Memory in use."""
+        return self._used * (4 * self._dimension + 12) + self._dead.nbytes
+
+    def ahead_of(self, part: Part) -> bool:
+        """Whether another thread has brought the matrix past the transaction that read ``part``."""
+        return self._next > part.next or self._gone > part.gone
+
+    def view(self, db: sqlite3.Connection, part: Part) -> View:
+        """Catch up with the transaction open on ``db``, which has read ``part``."""
+        try:
+            self._catch_up(db, part)
+        except BaseException:
+            self._reset()
+            raise
+        used = self._used
+        return View(self._rows[:used], self._numbers[:used], self._norms[:used], self._dead)
+
+    def _reset(self, room: int = 0) -> None:
+        self._used = 0
+        self._next = 1
+        self._gone = 0
+        self._rows: Rows = np.empty((room, self._dimension), np.float32)
+        self._numbers: Numbers = np.empty(room, np.int64)
+        self._norms: npt.NDArray[np.float32] = np.empty(room, np.float32)
+        self._dead: Numbers = np.empty(0, np.int64)
+
+    def _catch_up(self, db: sqlite3.Connection, part: Part) -> None:
+        if (self._next, self._gone) == (part.next, part.gone):
+            return
+        if not self._used or self._gone < part.floor or self.ahead_of(part):
+            # New here, too far behind, or ahead of a file that was restored from a backup.
+            self._reset(_with_room(part.rows))
+            self._gone = part.gone
+        if part.next > self._next:
+            self._append(db, part)
+        if part.gone > self._gone:
+            log = db.execute(_REMOVED, (part.part, self._gone)).fetchall()
+            positions = found(self._numbers[: self._used], np.array(log, np.int64).ravel())
+            self._dead = np.concatenate((self._dead, positions[positions >= 0]))
+        self._next, self._gone = part.next, part.gone
+        if self._used - self._dead.size != part.rows:
+            raise IntegrityError("the index does not have the rows that it counts")
+        if self._dead.size * _LOG_SHARE > self._used:
+            self._compact()
+
+    def _append(self, db: sqlite3.Connection, part: Part) -> None:
+        stride = 4 * self._dimension
+        cursor = db.execute(_LOAD, (part.base, self._next, part.next))
+        while chunk := cursor.fetchmany(max(1, _CHUNK_BYTES // stride)):
+            numbers, blobs = zip(*chunk, strict=True)
+            if set(map(len, blobs)) != {stride}:
+                raise IntegrityError("a stored vector has another length than its index")
+            rows = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, self._dimension)
+            wide = rows.astype(np.float64)
+            norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+            if not np.isfinite(norms).all():
+                raise IntegrityError("a stored vector is not finite")
+            start, end = self._used, self._used + len(chunk)
+            if end > len(self._rows):
+                self._move(np.arange(start), _with_room(max(end, part.rows)))
+            self._rows[start:end] = rows
+            self._numbers[start:end] = numbers
+            self._norms[start:end] = norms
+            self._used = end
+
+    def _compact(self) -> None:
+        keep = np.ones(self._used, np.bool_)
+        keep[self._dead] = False
+        kept = np.flatnonzero(keep)
+        self._move(kept, _with_room(kept.size))
+        self._used = kept.size
+        self._dead = np.empty(0, np.int64)
+
+    def _move(self, kept: Numbers, room: int) -> None:
+        for name in ("_rows", "_numbers", "_norms"):
+            old = getattr(self, name)
+            new = np.empty((room, *old.shape[1:]), old.dtype)
+            np.take(old, kept, axis=0, out=new[: kept.size], mode="clip")
+            setattr(self, name, new)
+
+
+def _with_room(rows: int) -> int:
+    return rows + rows // 4 + _ROOM

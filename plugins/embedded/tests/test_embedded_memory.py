@@ -1,0 +1,218 @@
+"""Memory: the cache follows the file, within its budget, and never answers from the past."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from nexus_embedded import _matrix, _parts
+from nexus_embedded._backend import EmbeddedVectors
+
+from nexus_core.spi import IndexRef, IntegrityError, VectorBackend
+
+if TYPE_CHECKING:
+    from plugins.embedded.tests.conftest import Lab
+
+
+def cached(store: VectorBackend) -> list[_matrix.Matrix]:
+    """The matrices that a store keeps."""
+    assert isinstance(store, EmbeddedVectors)
+    return list(store._cache._matrices.values())
+
+
+def edit(lab: Lab, sql: str) -> None:
+    """Change the database of scope ``a`` behind the store's back."""
+    db = sqlite3.connect(lab.database(lab.a), isolation_level=None)
+    db.execute(sql)
+    db.close()
+
+
+def numbered(count: int, start: int = 0) -> list[Any]:
+    return [(f"r{n:04d}", [float(n), 1.0, 0.0], {}) for n in range(start, start + count)]
+
+
+def test_the_cache_keeps_within_its_budget(make_lab: Callable[..., Lab]) -> None:
+    """Ten indexes through a cache for two: all answers right, and never more than two kept."""
+    row_bytes = 4 * 3 + 12
+    lab = make_lab(cache_bytes=2 * 50 * row_bytes)
+    store = lab.build()
+    refs = [
+        store.create_index(lab.a, lab.definition(name=f"i{n}", metric="l2sq")) for n in range(10)
+    ]
+    for number, ref in enumerate(refs):
+        store.upsert(lab.a, ref, lab.batch(numbered(50, start=number)))
+    order = [*range(10), *lab.dice(1).choices(range(10), k=60)]
+    recent: list[int] = []
+    for number in order:
+        (hits,) = lab.ask(store, lab.a, refs[number], [[0, 1, 0]], 2)
+        assert [name for name, _ in hits] == [f"r{number:04d}", f"r{number + 1:04d}"]
+        recent = [*(n for n in recent if n != number), number]
+        kept = {matrix.incarnation for matrix in cached(store)}
+        assert kept == {refs[n].incarnation for n in recent[-2:]}
+        assert sum(matrix.bytes for matrix in cached(store)) <= 2 * 50 * row_bytes
+
+
+def test_an_index_larger_than_the_cache_is_answered_and_not_kept(
+    make_lab: Callable[..., Lab],
+) -> None:
+    """With no budget at all every query still has its answer."""
+    lab = make_lab(cache_bytes=0)
+    store = lab.build()
+    ref = store.create_index(lab.a, lab.definition(metric="l2sq"))
+    store.upsert(lab.a, ref, lab.batch(numbered(40)))
+    for _ in range(3):
+        assert lab.ask(store, lab.a, ref, [[7, 1, 0]], 1) == [[("r0007", 0.0)]]
+        assert cached(store) == []
+
+
+def test_new_rows_are_appended_without_reading_the_old(lab: Lab, store: VectorBackend) -> None:
+    """An upsert of one row makes the next query read one row, into the same memory."""
+    ref = store.create_index(lab.a, lab.definition(metric="l2sq"))
+    store.upsert(lab.a, ref, lab.batch(numbered(500)))
+    lab.ask(store, lab.a, ref, [[0, 1, 0]], 1)
+    (matrix,) = cached(store)
+    memory = matrix._rows
+    # Old vectors that were changed in the file without a trace show whether they are read again.
+    edit(lab, "UPDATE vec SET vector = zeroblob(12)")
+    store.upsert(lab.a, ref, lab.batch([("new", [7.25, 1, 0], {}), ("r0003", [7.125, 1, 0], {})]))
+    hits = lab.ask(store, lab.a, ref, [[7, 1, 0]], 4)[0]
+    assert [name for name, _ in hits] == ["r0007", "r0003", "new", "r0006"]
+    assert cached(store) == [matrix]
+    assert matrix._rows is memory
+
+
+def test_removed_rows_leave_memory_when_they_are_many(lab: Lab, store: VectorBackend) -> None:
+    """Dead rows are passed over, and let go of before they are a third of the living."""
+    ref = store.create_index(lab.a, lab.definition(metric="l2sq"))
+    store.upsert(lab.a, ref, lab.batch(numbered(900)))
+    lab.ask(store, lab.a, ref, [[0, 1, 0]], 1)
+    (matrix,) = cached(store)
+    for start in range(0, 850, 50):
+        doomed = [f"r{n:04d}" for n in range(start, start + 50)]
+        assert store.delete(lab.a, ref, doomed) == 50
+        hits = lab.ask(store, lab.a, ref, [[0, 1, 0]], 1)[0]
+        assert [name for name, _ in hits] == [f"r{start + 50:04d}"]
+        assert matrix._dead.size * 4 <= matrix._used
+    assert matrix._used - matrix._dead.size == 50
+    assert cached(store) == [matrix]
+
+
+def test_a_reader_that_fell_behind_the_log_reads_anew(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the log of removals no longer reaches back far enough, nothing is missed."""
+    monkeypatch.setattr(_parts, "_LOG_LEAST", 5)
+    writer, near, behind = lab.build(), lab.build(), lab.build()
+    ref = writer.create_index(lab.a, lab.definition(metric="l2sq"))
+    writer.upsert(lab.a, ref, lab.batch(numbered(30)))
+    for one in (near, behind):
+        lab.ask(one, lab.a, ref, [[0, 1, 0]], 1)
+    model = {name: vector for name, vector, _ in numbered(30)}
+    dice = lab.dice(3)
+    for turn in range(100):
+        name = f"r{dice.randrange(30):04d}"
+        if turn % 2:
+            assert writer.delete(lab.a, ref, [name]) == (model.pop(name, None) is not None)
+        else:
+            model[name] = [float(turn), 1.0, 0.0]
+            writer.upsert(lab.a, ref, lab.batch([(name, model[name], {})]))
+        readers = [near] if turn % 33 else [near, behind]
+        for one in readers:
+            found = lab.ask(one, lab.a, ref, [[50, 1, 0]], 40)
+            assert found == [lab.ranked("l2sq", [50, 1, 0], model, 40)]
+    db = sqlite3.connect(lab.database(lab.a))
+    (kept,) = db.execute("SELECT count(*) FROM removed").fetchone()
+    db.close()
+    assert kept <= 2 * max(5, 30 // 4)
+
+
+def test_a_file_restored_from_an_older_copy_is_read_anew(lab: Lab) -> None:
+    """A cache that is ahead of its file does not believe itself."""
+    store = lab.build()
+    ref = store.create_index(lab.a, lab.definition(metric="l2sq"))
+    store.upsert(lab.a, ref, lab.batch(numbered(20)))
+    store.close()
+    folder = lab.database(lab.a).parent
+    shutil.copytree(folder, lab.base / "backup")
+    store = lab.build()
+    store.upsert(lab.a, ref, lab.batch(numbered(20, start=100)))
+    assert len(lab.ask(store, lab.a, ref, [[0, 1, 0]], 99)[0]) == 40
+    folder.rename(lab.base / "away")
+    shutil.copytree(lab.base / "backup", folder)
+    assert len(lab.ask(store, lab.a, ref, [[0, 1, 0]], 99)[0]) == 20
+    store.upsert(lab.a, ref, lab.batch(numbered(1, start=500)))
+    assert len(lab.ask(store, lab.a, ref, [[0, 1, 0]], 99)[0]) == 21
+
+
+def test_a_transaction_older_than_the_cache_is_begun_again(lab: Lab, store: VectorBackend) -> None:
+    """A query whose snapshot another thread has overtaken answers from the later one."""
+    ref = store.create_index(lab.a, lab.definition(metric="l2sq"))
+    store.upsert(lab.a, ref, lab.batch(numbered(3)))
+    assert isinstance(store, EmbeddedVectors)
+    with store._transaction(lab.a, "BEGIN") as db:
+        before = _parts.require_part(db, ref)
+        lab.build().upsert(lab.a, ref, lab.batch(numbered(1, start=9)))
+        matrix = store._cache.matrix(lab.a, before)
+        with lab.build()._transaction(lab.a, "BEGIN") as later:  # type: ignore[attr-defined]
+            matrix.view(later, _parts.require_part(later, ref))
+        assert matrix.ahead_of(_parts.require_part(db, ref))
+        part, view = store._view(db, lab.a, ref)
+    assert (part.rows, len(view)) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE vec SET vector = zeroblob(11) WHERE id = 'r0002'",
+        "UPDATE vec SET vector = zeroblob(16) WHERE id = 'r0002'",
+        "UPDATE vec SET vector = x'0000c07f0000000000000000' WHERE id = 'r0002'",
+        "UPDATE vec SET vector = x'00000000000000000000807f' WHERE id = 'r0002'",
+        "DELETE FROM vec WHERE id = 'r0002'",
+        "UPDATE part SET next = next + 1",
+    ],
+)
+def test_damaged_rows_are_an_integrity_error(lab: Lab, store: VectorBackend, sql: str) -> None:
+    """A row that is not what was written, or is missing, is reported and never passed over."""
+    ref = store.create_index(lab.a, lab.definition(metric="l2sq"))
+    store.upsert(lab.a, ref, lab.batch(numbered(5)))
+    edit(lab, sql)
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            lab.ask(store, lab.a, ref, [[0, 1, 0]], 1)
+
+
+@pytest.mark.parametrize("text", ["''", "'{'", "'[]'", "'3'", "CAST(x'ff' AS TEXT)"])
+def test_damaged_fields_are_an_integrity_error(lab: Lab, store: VectorBackend, text: str) -> None:
+    """Fields that cannot be read are reported by every call that would return them."""
+    ref: IndexRef = store.create_index(lab.a, lab.definition())
+    store.upsert(lab.a, ref, lab.batch(numbered(2)))
+    edit(lab, f"UPDATE vec SET fields = {text} WHERE id = 'r0001'")  # noqa: S608
+    for call in (
+        lambda: store.get(lab.a, ref, ["r0001"]),
+        lambda: store.scan(lab.a, ref),
+        lambda: store.delete(lab.a, ref, ["r0001"]),
+    ):
+        with pytest.raises(IntegrityError):
+            call()
+    assert store.count(lab.a, ref, None) == 2
+
+
+def test_terms_of_rows_that_are_not_there_are_an_integrity_error(
+    lab: Lab, store: VectorBackend
+) -> None:
+    """A filter table that disagrees with the rows is reported, in whatever place it does."""
+    ref = store.create_index(lab.a, lab.definition(fields={"n": "int"}))
+    rows = [(f"r{n}", [1.0, n, 0.0], {"n": n % 2}) for n in range(8)]
+    store.upsert(lab.a, ref, lab.batch(rows))
+    from nexus_core.spi import Eq
+
+    for number in (0, 9, 10**6):
+        edit(lab, f"INSERT INTO term VALUES (1, 'n', 7, {number})")  # noqa: S608
+        with pytest.raises(IntegrityError):
+            lab.ask(store, lab.a, ref, [[1, 0, 0]], 1, Eq("n", 7))
+        edit(lab, "DELETE FROM term WHERE value = 7")
+    assert np.isfinite(lab.ask(store, lab.a, ref, [[1, 0, 0]], 1, Eq("n", 1))[0][0][1])
