@@ -58,9 +58,7 @@ class MemoryRaw(MemoryBase, RawBackend):
     ) -> ObjectInfo:
         self.ensure_open()
         data = b"".join(body)
-        return self._write(
-            scope, key, data, attributes, if_absent=if_absent, if_match=if_match
-        )
+        return self._write(scope, key, data, attributes, if_absent=if_absent, if_match=if_match)
 
     def _write(
         self,
@@ -174,9 +172,7 @@ class MemoryRaw(MemoryBase, RawBackend):
             found = self._find(scope, source)
             if if_source_match is not None and found.info.etag != if_source_match:
                 raise PreconditionFailedError("the object has another version by now")
-            return self._write(
-                scope, target, found.data, attributes, if_absent=if_absent
-            )
+            return self._write(scope, target, found.data, attributes, if_absent=if_absent)
 
     def erase(self, scope: Scope) -> int:
         self.ensure_open()

@@ -1,0 +1,253 @@
+"""The bench that a check works at: fresh stores, adversarial names, a clock, the core on top."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, NoReturn, TypeVar
+
+import attrs
+
+from nexus_contracts._harness import BackDoor, BackendHarness, Namespace
+from nexus_contracts.memory import plugin as memory
+from nexus_core import Nexus, NexusError, RequestContext, Scope
+from nexus_core.spi import Backend, BackendConfig, BackendSpec, StoreError, StoreRole, hookimpl
+
+E = TypeVar("E", bound=StoreError)
+
+# Families that a careless join, fold, pattern or prefix takes for one another.
+FAMILIES: Final = (
+    ("t1", "t10", "t-1", "t_1", "t1-dev", "t1-prod"),
+    ("a", "ab", "a-b", "a_b", "aab", "a--b"),
+    ("dev", "prod", "prod-dev", "dev_prod"),
+)
+SCOPES: Final = tuple(
+    Scope(tenant, env) for family in FAMILIES for tenant in family for env in ("dev", "prod")
+)
+KEYS: Final = (
+    "k",
+    "K",
+    "k/m",
+    "k-m",
+    "k m",
+    "k%2fm",
+    "k%",
+    "k_",
+    "k*",
+    "k?",
+    "[k]",
+    "k.",
+    ".k",
+    "kk",
+    "con",
+    "nul.txt",
+    "é",
+    "ß",
+    "ss",
+    "ﬁ",
+    "fi",
+    "ı",
+    "i",
+    "I",
+    "0",
+    "00",
+    "+",
+    " ",
+    "a&b=c;d#e",
+    "'; DROP TABLE x; --",
+    '"',
+    "~6b",
+    "~_",
+    "v1/prod/t10/k",
+    "x" * 300,
+    "日本",
+    "🧪/🧪",
+)
+IDS: Final = ("a", "A", "a%", "a_", "a'b", 'a"b', "a-b", "a/b", "a\\b", "%", "_", "*", "x" * 128)
+
+
+class Violation(AssertionError):
+    """A requirement is broken; the text says how, in words that lead to the line to fix."""
+
+
+class Indeterminate(Exception):  # it is a verdict, not an error
+    """The control run differed from itself, so nothing can be said."""
+
+
+@attrs.define
+class TickingClock:
+    """A clock that moves on a millisecond at every look."""
+
+    time: int = 1_800_000_000_000_000
+
+    def __call__(self) -> int:
+        self.time += 1000
+        return self.time
+
+
+@attrs.define(eq=False)
+class Bench:
+    """Everything one check may use. Fresh for every check; closed after it.
+
+    ``random`` is seeded, so that a failure can be repeated. ``note`` adds a figure to the report.
+    """
+
+    harness: BackendHarness
+    seed: int
+    random: random.Random = attrs.field(init=False)
+    clock: TickingClock = attrs.field(factory=TickingClock)
+    figures: dict[str, Any] = attrs.field(factory=dict)
+    _folders: list[Path] = attrs.field(factory=list)
+    _open: list[Backend] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.random = random.Random(self.seed)  # noqa: S311  # reproducible, not secret
+
+    @property
+    def spec(self) -> BackendSpec:
+        """The spec under test."""
+        return self.harness.spec
+
+    def cast(self, size: int = 5) -> list[Scope]:
+        """Scopes that are easily taken for one another, the subject first, then the same tenant in
+        another environment, then its twins."""
+        family = self.random.choice(FAMILIES)
+        tenant = self.random.choice(family)
+        env, other = self.random.sample(("dev", "prod"), 2)
+        twins = [Scope(t, e) for t in family if t != tenant for e in ("dev", "prod")]
+        own = [Scope(tenant, env), Scope(tenant, other)]
+        return own + self.random.sample(twins, max(0, size - 2))
+
+    # -- stores ------------------------------------------------------------------------------
+
+    def namespace(self) -> Namespace:
+        """A fresh place, with nothing in it."""
+        folder = Path(tempfile.mkdtemp(prefix="nexus-contracts-"))
+        self._folders.append(folder)
+        return Namespace(folder)
+
+    def provisioned(self) -> Namespace:
+        """A fresh place with an empty store in it."""
+        namespace = self.namespace()
+        self.harness.provision(namespace, self.clock)
+        return namespace
+
+    def open(self, namespace: Namespace | None = None) -> Any:
+        """Open the backend: on a fresh empty store, or again on an existing one.
+
+        Typed ``Any``: a check of a role calls that role's methods.
+        """
+        where = self.provisioned() if namespace is None else namespace
+        backend = self.harness.build(where, self.clock)
+        self._open.append(backend)
+        return backend
+
+    def back_door(self, namespace: Namespace) -> BackDoor | None:
+        """The way below the SPI, where the harness has one."""
+        return None if self.harness.back_door is None else self.harness.back_door(namespace)
+
+    def close(self) -> None:
+        """Close and remove everything that the check opened."""
+        for backend in self._open:
+            backend.close()
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # -- the core on top ---------------------------------------------------------------------
+
+    @contextmanager
+    def nexus(self, backend: Backend, *, spec: BackendSpec | None = None) -> Iterator[Nexus]:
+        """A deployment whose store for the role under test is ``backend``; the others are memory.
+
+        Closes the backend when it ends.
+        """
+        from nexus_core._config import load
+        from nexus_core._plugins import Registry
+
+        role = self.spec.role
+        module = subject_module(self.spec if spec is None else spec, backend)
+        lines = [
+            'version = 1\nprofile = "development"\n[keys]\nroot = { env = "ROOT" }\n',
+            '[stores.subject]\nbackend = "subject"\n',
+            '[stores.memory]\nbackend = "memory"\n[[routes]]\n',
+            *(
+                f'{each.value} = "{"subject" if each is role else "memory"}"\n'
+                for each in StoreRole
+            ),
+        ]
+        path = self.namespace().path / "nexus.toml"
+        path.write_text("".join(lines), encoding="utf-8")
+        registry = Registry.of({"subject": module, "memory": memory})
+        config = load(path, registry=registry, environ={"ROOT": secrets.token_hex(32)})
+        with Nexus.from_config(config, now=self.clock) as nexus:
+            yield nexus
+
+    def context(self, scope: Scope, *, role: str = "owner", actor: str = "ana") -> RequestContext:
+        """A request context in a scope."""
+        return RequestContext.build(
+            tenant_id=scope.tenant_id,
+            env=scope.env,
+            actor_id=actor,
+            actor_kind="human",
+            role=role,
+        )
+
+    # -- saying what is wrong ----------------------------------------------------------------
+
+    def fail(self, message: str) -> NoReturn:
+        """The requirement is broken."""
+        raise Violation(message)
+
+    def expect(self, holds: object, message: str) -> None:
+        """The requirement is broken unless ``holds``."""
+        if not holds:
+            raise Violation(message)
+
+    def raises(self, kind: type[E], call: Callable[[], object], message: str) -> E:
+        """The requirement is broken unless the call raises exactly that kind of error."""
+        try:
+            answer = call()
+        except kind as error:
+            return error
+        except NexusError as error:
+            raise Violation(
+                f"{message}: expected {kind.__name__}, got {type(error).__name__}"
+            ) from None
+        raise Violation(
+            f"{message}: expected {kind.__name__}, but it returned a {type(answer).__name__}"
+        )
+
+
+def subject_module(spec: BackendSpec, backend: Backend) -> ModuleType:
+    """A plugin module that offers an already opened backend under the name ``subject``."""
+    offered = attrs.evolve(
+        spec,
+        name="subject",
+        config=SubjectConfig,
+        factory=lambda _config, _runtime: backend,
+        provision=None,
+    )
+    module = ModuleType("nexus_contracts_subject")
+    hooks = {
+        StoreRole.RAW: "nexus_raw_store",
+        StoreRole.ATOMS: "nexus_atom_store",
+        StoreRole.VECTORS: "nexus_vector_store",
+        StoreRole.AUDIT: "nexus_audit_sink",
+    }
+
+    def offer() -> BackendSpec:
+        return offered
+
+    offer.__name__ = offer.__qualname__ = hooks[spec.role]
+    setattr(module, hooks[spec.role], hookimpl(offer))
+    return module
+
+
+class SubjectConfig(BackendConfig):
+    """The subject of a check has no settings."""

@@ -1,0 +1,31 @@
+"""The catalogue: every requirement, as data. ``docs/requirements.md`` is generated from it."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+
+from nexus_contracts._catalogue.atoms import ATOMS
+from nexus_contracts._catalogue.audit import AUDIT
+from nexus_contracts._catalogue.raw import RAW
+from nexus_contracts._catalogue.vectors import VECTORS
+from nexus_contracts._requirements import Requirement
+
+__all__ = ["catalogue", "catalogue_hash"]
+
+
+@cache
+def catalogue() -> tuple[Requirement, ...]:
+    """All requirements in order of role and id; raises if an id is there twice for one role."""
+    found = (*RAW, *ATOMS, *VECTORS, *AUDIT)
+    ids = [requirement.id for requirement in found]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"ids used twice: {sorted({i for i in ids if ids.count(i) > 1})}")
+    return tuple(sorted(found, key=lambda requirement: (requirement.role, requirement.id)))
+
+
+@cache
+def catalogue_hash() -> str:
+    """SHA-256 over every word of the catalogue, 64 hex digits."""
+    text = "\n".join(repr(requirement) for requirement in catalogue())
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,25 @@
+"""The checks, one function for each requirement. Loaded when they are first needed."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+
+_MODULES = (
+    "raw",
+    "raw_isolation",
+    "atoms",
+    "atoms_isolation",
+    "vectors",
+    "vectors_isolation",
+    "audit",
+    "audit_isolation",
+    "common",
+)
+
+
+@cache
+def load() -> None:
+    """Import every module of checks, once; importing is what registers them."""
+    for name in _MODULES:
+        importlib.import_module(f"nexus_contracts._checks.{name}")

@@ -1,0 +1,1 @@
+"""Checks of isolation in the role ``audit``."""

@@ -1,0 +1,138 @@
+"""The engine: which requirements apply, what becomes of each, and nothing skipped in silence."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from nexus_contracts._bench import Bench, Indeterminate, Violation
+from nexus_contracts._catalogue import catalogue
+from nexus_contracts._harness import BackendHarness
+from nexus_contracts._inverse import run_inverse
+from nexus_contracts._registry import checks
+from nexus_contracts._requirements import Level, Profile, Requirement
+from nexus_contracts._verdict import Outcome, Status
+from nexus_core import NexusError
+
+DEFAULT_SEED: Final = 20_260_101
+
+_OWN: Final = Path(__file__).parent
+_SUBJECTS: Final = (_OWN / "memory", _OWN / "zoo")
+
+
+def applicable(harness: BackendHarness, profile: Profile) -> list[Requirement]:
+    """The requirements of the backend's role in a profile, in order of id."""
+    return [
+        requirement
+        for requirement in catalogue()
+        if requirement.role is harness.spec.role
+        and (profile is Profile.EXTENDED or requirement.profile is Profile.CORE)
+    ]
+
+
+def declared(harness: BackendHarness, capability: str) -> bool:
+    """Whether the spec declares a capability: ``flag``, or ``set:member``."""
+    name, _, member = capability.partition(":")
+    value = getattr(harness.spec.capabilities, name)
+    return member in value if member else bool(value)
+
+
+def run_one(
+    harness: BackendHarness,
+    requirement: Requirement,
+    *,
+    seed: int = DEFAULT_SEED,
+    deviations: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Test one requirement. Never raises, except for an interrupt."""
+    if requirement.level is Level.UNTESTED:
+        return Outcome(
+            requirement=requirement, status=Status.UNTESTED, message=requirement.reason or ""
+        )
+    began = time.perf_counter()
+    bench = Bench(harness, seed)
+    inverse = requirement.capability is not None and not declared(harness, requirement.capability)
+    try:
+        if inverse:
+            run_inverse(bench, str(requirement.capability))
+            status, message = Status.REFUSED, f"{requirement.capability} is not declared"
+        else:
+            checks()[requirement.id](bench)
+            status, message = Status.PASSED, ""
+    except Violation as violation:
+        status, message = Status.FAILED, str(violation)
+    except Indeterminate as why:
+        status, message = Status.INDETERMINATE, str(why)
+    except NexusError as error:
+        status = Status.FAILED
+        message = f"the backend raised {type(error).__name__} ({error.code}): {error.message}"
+    except Exception as error:  # noqa: BLE001  # a backend may raise anything; see _blame
+        status, message = _blame(error)
+    finally:
+        try:
+            bench.close()
+        except Exception as error:  # noqa: BLE001  # closing is the backend's own code too
+            status, message = Status.FAILED, f"close raised {type(error).__name__}"
+    reason = (deviations or {}).get(requirement.id)
+    if reason is not None and status in (Status.FAILED, Status.PASSED):
+        status, message = _deviating(requirement, status, message, reason)
+    return Outcome(
+        requirement=requirement,
+        status=status,
+        message=message,
+        seconds=time.perf_counter() - began,
+        figures=bench.figures,
+    )
+
+
+def _blame(error: Exception) -> tuple[Status, str]:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    path = Path(last.filename)
+    ours = path.is_relative_to(_OWN) and not any(path.is_relative_to(s) for s in _SUBJECTS)
+    where = f"{path.name}:{last.lineno}"
+    if ours:
+        return Status.ERROR, f"the suite itself failed with {type(error).__name__} at {where}"
+    return (
+        Status.FAILED,
+        f"the backend raised {type(error).__name__} at {where}, which is outside the error tree",
+    )
+
+
+def _deviating(
+    requirement: Requirement, status: Status, message: str, reason: str
+) -> tuple[Status, str]:
+    if requirement.absolute:
+        return (
+            Status.FAILED,
+            f"no deviation is allowed from {requirement.area}: {message or reason}",
+        )
+    if status is Status.PASSED:
+        return Status.FAILED, f"declared as a deviation ({reason}), but it holds: strike it out"
+    return Status.DEVIATES, f"{reason}: {message}"
+
+
+def run_all(
+    harness: BackendHarness,
+    *,
+    profile: Profile = Profile.CORE,
+    seed: int = DEFAULT_SEED,
+    only: Collection[str] | None = None,
+    deviations: Mapping[str, str] | None = None,
+    progress: Callable[[Outcome], None] | None = None,
+) -> Sequence[Outcome]:
+    """Test every applicable requirement; those outside ``only`` are listed as not run."""
+    outcomes: list[Outcome] = []
+    for requirement in applicable(harness, profile):
+        if only is not None and requirement.id not in only:
+            outcome = Outcome(
+                requirement=requirement, status=Status.NOT_RUN, message="it was deselected"
+            )
+        else:
+            outcome = run_one(harness, requirement, seed=seed, deviations=deviations)
+        outcomes.append(outcome)
+        if progress is not None:
+            progress(outcome)
+    return outcomes

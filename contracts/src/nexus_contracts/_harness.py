@@ -1,0 +1,95 @@
+"""The one object a plugin author supplies: how to open the backend, and how to look behind it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import attrs
+
+from nexus_core.spi import Backend, BackendSpec, Runtime
+
+Reality = Literal["real", "emulator", "memory"]
+
+
+@attrs.frozen
+class Namespace:
+    """A place of its own for one store: an empty folder, and a token for names on a server."""
+
+    path: Path
+    token: str = attrs.field(factory=lambda: secrets.token_hex(6))
+
+
+class BackDoor(Protocol):
+    """Reads and writes below the SPI, so that what a backend says can be held against what is."""
+
+    def snapshot(self) -> Mapping[str, bytes]:
+        """Everything stored, by physical name."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put bytes under a physical name, behind the backend's back."""
+
+    def remove(self, name: str) -> None:
+        """Delete a physical name, behind the backend's back."""
+
+
+@attrs.frozen
+class FolderBackDoor:
+    """The back door of a backend that keeps files in a folder."""
+
+    root: Path
+
+    def snapshot(self) -> Mapping[str, bytes]:
+        """Every file's bytes by path relative to the folder."""
+        found: dict[str, bytes] = {}
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                path = Path(folder) / name
+                try:
+                    found[path.relative_to(self.root).as_posix()] = path.read_bytes()
+                except OSError:
+                    continue
+        return found
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        (self.root / name).unlink(missing_ok=True)
+
+
+@attrs.frozen(kw_only=True)
+class BackendHarness:
+    """Everything the suite needs to know about one backend.
+
+    ``settings`` gives the validated settings of a fresh store in a namespace; the suite provisions
+    it with the spec's own ``provision``. ``broken_settings`` names settings that must be refused by
+    ``check``, such as a place that is not there. ``back_door`` opens the way below the SPI.
+    ``reality`` says what stands behind it; a run against an emulator or memory says so in its
+    verdict. ``survives_reopen`` is false for a store that keeps nothing.
+    """
+
+    spec: BackendSpec
+    settings: Callable[[Namespace], Any]
+    reality: Reality = "real"
+    back_door: Callable[[Namespace], BackDoor] | None = None
+    broken_settings: Callable[[Namespace], Mapping[str, Any]] | None = None
+    survives_reopen: bool = True
+
+    def build(self, namespace: Namespace, now: Callable[[], int]) -> Backend:
+        """Build the backend on what is there, as the core would."""
+        runtime = Runtime(store="subject", base=namespace.path, now=now)
+        return self.spec.factory(self.settings(namespace), runtime)
+
+    def provision(self, namespace: Namespace, now: Callable[[], int]) -> None:
+        """Create what a fresh store needs, as ``nexus init`` would."""
+        if self.spec.provision is not None:
+            runtime = Runtime(store="subject", base=namespace.path, now=now)
+            self.spec.provision(self.settings(namespace), runtime)

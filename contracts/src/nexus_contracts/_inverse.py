@@ -1,0 +1,41 @@
+"""The inverse test: what is not declared is refused by the core, and nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from nexus_contracts._bench import SCOPES, Bench
+from nexus_core import ByteRange, Request, UnsupportedError
+
+Attempt = Callable[[Request], Any]
+
+ATTEMPTS: Final[Mapping[str, Attempt]] = {
+    "conditional_create": lambda n: n.raw.put("new", b"x", kind="data", space="s"),
+    "conditional_replace": lambda n: n.raw.put("k", b"x", kind="data", space="s", if_match="e"),
+    "conditional_delete": lambda n: n.raw.delete("k", if_match="e"),
+    "ranges": lambda n: n.raw.get("k", range=ByteRange(0, 1)),
+    "delimiter": lambda n: n.raw.list(delimiter="/"),
+    "copy": lambda n: n.raw.copy("k", "l"),
+    "presign_get": lambda n: n.raw.presign_get("k"),
+}
+
+
+def run_inverse(bench: Bench, capability: str) -> None:
+    """Try what is not declared, through the core; see that it is refused and nothing moved."""
+    attempt = ATTEMPTS.get(capability)
+    if attempt is None:
+        # A promise about quality rather than a call: there is nothing that the core could refuse.
+        return
+    namespace = bench.provisioned()
+    backend = bench.open(namespace)
+    door = bench.back_door(namespace)
+    with bench.nexus(backend) as nexus:
+        context = bench.context(SCOPES[0])
+        with nexus.request(context) as n:
+            before = None if door is None else door.snapshot()
+            bench.raises(
+                UnsupportedError, lambda: attempt(n), f"{capability} is not declared, but used"
+            )
+            after = None if door is None else door.snapshot()
+    bench.expect(before == after, f"an attempt at the undeclared {capability} changed the store")
