@@ -129,6 +129,12 @@ def make_lab() -> Callable[[Path], Lab]:
 
 
 @pytest.fixture
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the waiting for the disk where only names and contents are at stake."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
 def without_privileges(tmp_path: Path) -> Iterator[Path]:
     """A directory of a user whom permissions bind, and that user in charge of the process."""
     if os.geteuid() != 0:

@@ -111,7 +111,7 @@ def test_large_header(lab: Any) -> None:
     assert lab.get(T1, "k") == b"x"
 
 
-def test_twins_stay_apart(lab: Any) -> None:
+def test_twins_stay_apart(lab: Any, unsynced: None) -> None:
     """Keys that look alike, and scopes that do, hold their own bytes and delete their own."""
     scopes = [Scope(t, e) for t in ("t1", "t10", "t-1", "t1_", "con") for e in ("dev", "prod")]
     for scope in scopes[:2]:
@@ -133,7 +133,7 @@ def test_twins_stay_apart(lab: Any) -> None:
     assert all(lab.get(scope, "n") == f"{scope} n".encode() for scope in scopes[1:])
 
 
-def test_physical_names_are_portable(lab: Any) -> None:
+def test_physical_names_are_portable(lab: Any, unsynced: None) -> None:
     """No two physical names are equal under case folding, none is reserved, hidden or too long."""
     for key in TWINS:
         lab.put(T1, key, b"x")
@@ -272,7 +272,7 @@ def test_open_by_etag(lab: Any) -> None:
         pytest.fail("an old version was opened")
 
 
-def test_delete_many(lab: Any) -> None:
+def test_delete_many(lab: Any, unsynced: None) -> None:
     """Deletes each key, absent, doubled and odd ones too, and takes none for a pattern."""
     for key in TWINS:
         lab.put(T1, key, b"x")
@@ -472,7 +472,7 @@ KINDS = "empty|short|half a header|long|magic|newer magic|length|shorter length|
 
 
 @pytest.mark.parametrize("kind", [*KINDS.split("|"), "only a header", "body only"])
-def test_damage_is_told(lab: Any, kind: str) -> None:
+def test_damage_is_told(lab: Any, unsynced: None, kind: str) -> None:
     """A file of the wrong length or with a header other than was written is never served; it can
     be replaced and deleted, but not created over."""
     lab.put(T1, "a", b"whole")
@@ -531,7 +531,7 @@ def test_object_moved_to_another_name_is_foreign(lab: Any) -> None:
     assert lab.get(T1, "k") == b"new"
 
 
-def test_erase(lab: Any) -> None:
+def test_erase(lab: Any, unsynced: None) -> None:
     """Erasing counts the objects, leaves nothing of the scope on disk, and may be repeated."""
     assert lab.store.erase(T1) == 0
     lab.put(T1, "kept/elsewhere", b"x")
