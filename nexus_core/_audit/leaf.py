@@ -136,11 +136,10 @@ def check_entry(entry: LogEntry, position: int, origin: str) -> OpenPart:
         _bad(position, "its parts do not open its commitment")
     try:
         tag = _json(entry.sealed).get("subject_tag")
-        if entry.subject_tag != (None if tag is None else strict_base64(tag)):
-            raise ValueError
+        sealed_tag = None if tag is None else strict_base64(tag)
     except (ValueError, TypeError, RecursionError):
-        _bad(position, "its subject tag is not the sealed one")
-    if part.erasable is not (tag is not None):
+        _bad(position, "its sealed part is not that of a record")
+    if entry.subject_tag != sealed_tag or part.erasable is not (tag is not None):
         _bad(position, "its subject tag is not the sealed one")
     return part
 
@@ -209,4 +208,7 @@ def _open_part(head: bytes) -> OpenPart:
 
 
 def _bad(index: int, why: str) -> NoReturn:
-    raise AuditVerificationError(f"audit record {index} was tampered with: {why}", index=index)
+    # Without a cause: what a parser complains of may be a piece of what was sealed.
+    raise AuditVerificationError(
+        f"audit record {index} was tampered with: {why}", index=index
+    ) from None

@@ -147,9 +147,33 @@ class ScopeLog:
         ticket = _Ticket([self._draft(record) for record in records])
         if not ticket.drafts:
             return range(0)
+        with self._queue:
+            self._waiting.append(ticket)
+        self._settle(ticket)
+        return ticket.answer()
+
+    def checkpoint(self) -> bytes | None:
+        """Read the log's end from the sink and return its checkpoint, once it has proved genuine.
+
+        ``None`` for an empty log. This is what to keep elsewhere against rollback. Raises
+        ``AuditVerificationError`` if the end is not what this scope's key signed.
+        """
         try:
-            with self._queue:
-                self._waiting.append(ticket)
+            with self._turn:
+                self._load()
+                return self._checkpoint
+        finally:
+            self._call_next()
+
+    def _draft(self, record: AuditRecord) -> _Draft:
+        if record.index is not None:
+            raise InvalidArgumentError("the audit record was read from a log; make a new one")
+        at = self._now() if record.at is None else record.at
+        return _Draft(record, at, seal(record), secrets.token_bytes(SALT_BYTES))
+
+    def _settle(self, ticket: _Ticket) -> None:
+        """Return when the ticket is settled, by this thread or another."""
+        try:
             while not ticket.settled:
                 if self._turn.locked():
                     # Whoever has the turn settles this ticket or rings for it afterwards.
@@ -162,23 +186,6 @@ class ScopeLog:
         except BaseException:
             self._withdraw(ticket)
             raise
-        return ticket.answer()
-
-    def checkpoint(self) -> bytes | None:
-        """Read the log's end from the sink and return its checkpoint, once it has proved genuine.
-
-        ``None`` for an empty log. This is what to keep elsewhere against rollback. Raises
-        ``AuditVerificationError`` if the end is not what this scope's key signed.
-        """
-        with self._turn:
-            self._load()
-            return self._checkpoint
-
-    def _draft(self, record: AuditRecord) -> _Draft:
-        if record.index is not None:
-            raise InvalidArgumentError("the audit record was read from a log; make a new one")
-        at = self._now() if record.at is None else record.at
-        return _Draft(record, at, seal(record), secrets.token_bytes(SALT_BYTES))
 
     def _lead(self, own: _Ticket) -> None:
         batch = self._take()
