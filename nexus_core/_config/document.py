@@ -21,6 +21,7 @@ Key: TypeAlias = str | int
 Place: TypeAlias = tuple[Key, ...]
 
 MAX_BYTES: Final = 1 << 20
+MAX_DEPTH: Final = 32
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WHERE: Final = re.compile(r"line (\d+), column (\d+)")
@@ -73,7 +74,7 @@ def _read_bytes(path: Path) -> tuple[bytes, str, str]:
 def _parse(data: bytes) -> tuple[dict[str, Any], str]:
     # The parser's own texts quote the input, and some of its errors carry all of it.
     try:
-        return tomllib.loads(data.decode("utf-8")), ""
+        document = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         return {}, f"is not UTF-8 at line {line}"
@@ -85,6 +86,20 @@ def _parse(data: bytes) -> tuple[dict[str, Any], str]:
             lines = len(data.splitlines())
             return {}, f"is not valid TOML, at its end (line {lines}) or before"
         return {}, f"is not valid TOML at line {found[1]}, column {found[2]}"
+    return ({}, "is nested too deeply") if _too_deep(document) else (document, "")
+
+
+def _too_deep(document: dict[str, Any]) -> bool:
+    # Dotted keys nest without end where the parser does not recurse; everything after it does.
+    level: list[Any] = [document]
+    for _ in range(MAX_DEPTH):
+        level = [
+            each
+            for value in level
+            if isinstance(value, dict | list)
+            for each in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)
 
 
 def parse_value(text: str) -> Any:
@@ -96,14 +111,25 @@ def parse_value(text: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The same data with dates and times as text, so that all of it has a JSON form."""
+    """The same data as JSON has it: dates and times as text, zero for NaN and the like.
+
+    ``value_problems`` has the numbers that are lost here.
+    """
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list):
         return [plain(each) for each in value]
+    if _is_unusable_number(value):
+        return type(value)()
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     return value
+
+
+def _is_unusable_number(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
 
 
 def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
@@ -119,14 +145,17 @@ def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
 
 
 def value_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """What no value may be, whatever it means: blank, not finite, a URL with a password."""
+    """What no value may be, whatever it means: blank, no number, a URL with a password."""
     for place, value in leaves(document):
         path = path_of(place)
         if any(isinstance(key, str) and not key.strip() for key in place):
             yield Problem(path=path, what="has a blank key", fix="name it", code="config.blank")
-        if isinstance(value, float) and not math.isfinite(value):
+        if _is_unusable_number(value):
             yield Problem(
-                path=path, what="is not a finite number", fix="write a number", code="config.number"
+                path=path,
+                what="is not a finite number of 64 bits",
+                fix="write a usual number",
+                code="config.number",
             )
         elif isinstance(value, str) and not value.strip():
             yield Problem(

@@ -54,7 +54,6 @@ def inspect(
     if problems:
         return None, problems
     origins, problems = apply_overrides(document, environ)
-    document = plain(document)
     config, found = _check(path, document, registry, environ)
     for problem in found:
         name = origin_of(problem.path, origins)
@@ -71,9 +70,7 @@ def _check(
     base = path.absolute().parent
     around = Surroundings(registry, base, environ)
     said = {problem.path for problem in problems}
-    if any(problem.code == "config.number" for problem in problems):
-        return None, problems  # such a number has no JSON form, so nothing more can be read
-    draft, found = read_draft(document)
+    draft, found = read_draft(plain(document))
     problems += found
     root_key = _root_key(draft, around, problems)
     router, uses, found = build_router(draft)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 from pydantic import BaseModel
 
-from nexus_core._config.document import Place, parse_value, path_of
+from nexus_core._config.document import MAX_DEPTH, Place, parse_value, path_of
 from nexus_core._config.model import File
 from nexus_core._model.errors import Problem
 from nexus_core._plugins.faults import did_you_mean
@@ -70,7 +70,7 @@ def apply_overrides(
                 )
             )
             continue
-        if _put(document, places[0], value):
+        if len(places[0]) <= MAX_DEPTH and _put(document, places[0], value):
             origins[places[0]] = name
         else:
             problems.append(_unknown(name, document, ambiguous=False))

@@ -188,6 +188,7 @@ def _offer(known: set[str]) -> str:
 
 
 def _description(field: FieldInfo | None) -> str:
+    """The first sentence of a field's docstring."""
     if field is None or not field.description:
         return ""
-    return " ".join(field.description.split()).rstrip(".")
+    return " ".join(field.description.split()).split(". ")[0].rstrip(".")

@@ -115,7 +115,7 @@ def _model_faults(where: str, model: type[BaseModel]) -> Iterator[Fault]:
 def _field_faults(name: str, field: FieldInfo) -> Iterator[Fault]:
     if field.validate_default is False:
         yield broken(f"{name} weakens 'validate_default'", "take validate_default=False away")
-    if any(isinstance(each, Strict) and not each.strict for each in field.metadata):
+    if any(map(_is_lax, (field, *parts_of(field.annotation)))):
         yield broken(
             f"{name} weakens 'strict'",
             "take strict=False away; settings are read as JSON, which fits tuples, paths and enums",
@@ -125,6 +125,12 @@ def _field_faults(name: str, field: FieldInfo) -> Iterator[Fault]:
             yield broken(f"{name} holds a secret itself", "type it as SecretRef")
         elif _is_loose_record(part):
             yield broken(f"{name} nests {part.__name__}", "nest a BackendConfig instead")
+
+
+def _is_lax(part: Any) -> bool:
+    if isinstance(part, FieldInfo):
+        return any(map(_is_lax, part.metadata))
+    return isinstance(part, Strict) and not part.strict
 
 
 def _plain_parts(field: FieldInfo) -> list[Any]:

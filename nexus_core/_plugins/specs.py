@@ -13,7 +13,7 @@ from nexus_core._model.errors import PluginIncompatibleError
 from nexus_core._model.filters import ALL_FILTER_OPS
 from nexus_core._model.vectors import METRICS
 from nexus_core._plugins.faults import Fault, broken
-from nexus_core._plugins.settings import settings_faults
+from nexus_core._plugins.settings import names_a_secret, settings_faults
 from nexus_core._spi.capabilities import CAPABILITIES_OF, Durability, Isolation, StoreRole
 from nexus_core._spi.spec import (
     API_VERSION,
@@ -140,6 +140,10 @@ def _atomizer_faults(where: str, media_types: object, parameters: object) -> Ite
         yield broken(
             f"{where} has unusable parameters", "give names with str, int, float or bool defaults"
         )
+    elif inline := sorted(
+        name for name, value in parameters.items() if type(value) is str and names_a_secret(name)
+    ):
+        yield broken(f"{where} has the secret {inline[0]!r} as a parameter", "atomizers take none")
     elif taken := sorted(ATOMIZER_KEYS & parameters.keys()):
         yield broken(f"{where} has the parameter {taken[0]!r}", "rename it; the core has that one")
 

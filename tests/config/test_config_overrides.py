@@ -95,6 +95,7 @@ def test_names_with_underscores_are_found(site: Any, full: Any) -> None:
         ("NEXUS__STORES__FILES__PASSWORD__ENV__X", "x"),
         ("NEXUS__KEYS__ROOT__VALUE", "x"),
         ("NEXUS__ROOT_KEY", "x"),
+        ("NEXUS__STORES__FILES" + "__A" * 20_000, "x"),
     ],
 )
 def test_a_variable_that_names_no_setting_is_refused(

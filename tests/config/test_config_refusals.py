@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import tomli_w
 
 from nexus_core._config import load
 from nexus_core._model.errors import ConfigurationError, Problem
@@ -405,6 +406,8 @@ def test_a_problem_says_what_and_how_to_fix_it(  # noqa: PLR0917  # a table of c
         (f"a = {CANARY}", "not valid TOML at line 1"),
         ("a = " + "[" * 5000, "nested too deeply"),
         ("a = " + "1" * 5000, "not valid TOML"),
+        ("a" + ".a" * 40 + " = 1", "nested too deeply"),
+        ("a" + ".a" * 4_000 + " = 1", "nested too deeply"),
         ("", "is empty"),
         ("  \n", "is empty"),
         ("# x\n" * 300_000, "larger than"),
@@ -435,6 +438,25 @@ def test_a_file_that_cannot_be_read_is_refused(site: Any, registry: Any, name: s
         load(site.folder / name, registry=registry, environ={})
     assert [problem.code for problem in caught.value.problems] == ["config.unreadable"]
     assert site.listing() == before
+
+
+def test_a_number_that_is_none_hides_no_other_problem(site: Any, changed: Any) -> None:
+    """NaN and infinities are refused beside everything else that is wrong."""
+    changed("stores.files.retry.pauses", [float("nan"), float("-inf")])
+    problems = site.bad(changed("profile", "x"))
+    assert list(problems) == [
+        "stores.files.retry.pauses.0",
+        "stores.files.retry.pauses.1",
+        "profile",
+    ]
+
+
+@pytest.mark.parametrize("value", ["0x" + "f" * 9000, "1979-05-27T07:32:00Z", "07:32:00"])
+def test_values_without_a_json_form_are_refused_in_place(site: Any, full: Any, value: str) -> None:
+    """Huge numbers, dates and times are of no use to any key of the core."""
+    text = tomli_w.dumps(full).replace("after_seconds = 30", f"after_seconds = {value}")
+    problems = site.bad(text)
+    assert list(problems) == ["recovery.after_seconds"]
 
 
 def test_production_refuses_what_forgets(site: Any, changed: Any) -> None:

@@ -78,6 +78,8 @@ def test_a_nested_model_that_weakens_is_refused(
         ("", "root: str = Field(default=1, validate_default=False)", "weakens 'validate_default'"),
         ("", "port: int = Field(strict=False)", "weakens 'strict'"),
         ("", "port: Annotated[int, Field(strict=False)]", "weakens 'strict'"),
+        ("", "ports: list[Annotated[int, Field(strict=False)]]", "weakens 'strict'"),
+        ("", "ports: list[Annotated[int, pydantic.Strict(False)]]", "weakens 'strict'"),
         ("", "backend: str", "use 'backend'"),
         ("", "kind: str = Field(alias='backend')", "use 'kind'"),
         ("", "password: str", "inline secret"),

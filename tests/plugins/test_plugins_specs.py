@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 
 import pytest
@@ -76,8 +78,6 @@ def test_an_extension_is_called_by_position_whatever_order_it_chose(site: Any) -
     assert authorize("context", "action", ["id"]) == ("context", ["id"])  # type: ignore[arg-type]
     event = object()
     observe(event)
-    import sys
-
     assert sys.modules[module].seen == [event]
     assert [each.name for each in extension.redactors] == ["mail"]
 
@@ -96,6 +96,7 @@ def test_an_extension_is_called_by_position_whatever_order_it_chose(site: Any) -
         ('{"max_bytes": 100}', '{"max_bytes": None}', "parameters"),
         ('{"max_bytes": 100}', '{"use": 100}', "parameter 'use'"),
         ('{"max_bytes": 100}', "[1]", "parameters"),
+        ('{"max_bytes": 100}', '{"api_key": "x"}', "secret 'api_key'"),
         (
             "factory=lambda config: None, config=Model",
             "factory=lambda: None, config=Model",
@@ -129,10 +130,20 @@ def test_a_spec_with_a_fault_refuses_the_plugin(site: Any, old: str, new: str, t
 
 def test_modules_can_be_given_directly(site: Any, good: str) -> None:
     """A registry of modules needs no distribution and blames the name ``given``."""
-    import importlib
-
     sound = importlib.import_module(site.module(good))
     unsound = importlib.import_module(site.module(good, family="other"))
     registry = Registry.of({"fake": sound, "lying": unsound})
     assert registry.check("fake") == []
     assert ["given 0" in each.what for each in registry.check("lying")] == [True]
+
+
+def test_what_pluggy_minds_is_a_fault_too(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should some pluggy refuse what the registry accepts, the plugin is refused by name."""
+    site.offer(ALL)
+
+    def refuse(*_: object) -> None:
+        raise ValueError("pluggy minds")
+
+    monkeypatch.setattr("nexus_core._plugins.registry.register", refuse)
+    (problem,) = Registry.discover().check("fake")
+    assert "nexus-fake 1.0: registering it failed: ValueError: pluggy minds" in problem.what

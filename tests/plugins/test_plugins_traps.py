@@ -234,6 +234,19 @@ def test_everything_wrong_is_said_at_once(site: Any, good: str) -> None:
         Registry.discover().plugin("fake")
 
 
+def test_a_hook_that_hides_its_arguments_is_refused(site: Any) -> None:
+    """Arguments that cannot be read cannot be checked, so such a hook is refused."""
+    source = IMPORT + "@spi.hookimpl\ndef nexus_observe(event): ...\n"
+    source += "nexus_observe.__signature__ = 'none'\n"
+    refused(site, source, PluginContractError, "hides its arguments")
+
+
+def test_a_factory_written_in_c_is_accepted(site: Any, good: str) -> None:
+    """A factory whose arguments only the call can tell is left for the call."""
+    site.offer(good.replace("lambda config, runtime: None", "dict"))
+    assert Registry.discover().check("fake") == []
+
+
 @pytest.mark.parametrize("option", ["tryfirst", "trylast", "optionalhook"])
 def test_harmless_marks_are_accepted(site: Any, good: str, option: str) -> None:
     """Order among plugins means nothing where each has a manager of its own."""
