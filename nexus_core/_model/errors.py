@@ -132,34 +132,50 @@ class PluginError(NexusError):
 
 
 class PluginNotFoundError(PluginError, LookupError):
+    """No installed plugin has that name, or it does not do the role."""
+
     code = "plugin.not_found"
 
 
 class PluginLoadError(PluginError, ImportError):
+    """Importing a plugin failed. Reinstall it, or report it to its author."""
+
     code = "plugin.load"
 
 
 class PluginConflictError(PluginError):
+    """Two distributions offer one name. Uninstall one of them."""
+
     code = "plugin.conflict"
 
 
 class PluginIncompatibleError(PluginError):
+    """A plugin was written for another version of the SPI. Upgrade the older of the two."""
+
     code = "plugin.incompatible"
 
 
 class PluginContractError(PluginError, TypeError):
+    """A plugin broke the rules of registration; the text names the rule."""
+
     code = "plugin.contract"
 
 
 class ContextError(NexusError):
+    """Something is wrong with a request context."""
+
     code = "context.error"
 
 
 class ContextMissingError(ContextError, TypeError):
+    """There is no context, or a part of it is absent."""
+
     code = "context.missing"
 
 
 class ContextInvalidError(ContextError, ValueError):
+    """A part of a context does not satisfy its grammar."""
+
     code = "context.invalid"
 
 
@@ -179,6 +195,8 @@ class ContextMismatchError(ContextError, ValueError):
 
 
 class AccessDeniedError(NexusError, PermissionError):
+    """The role or a policy says no. The refusal is on record."""
+
     code = "access.denied"
 
 
@@ -223,14 +241,20 @@ class StoreError(NexusError):
 
 
 class NotFoundError(StoreError, LookupError):
+    """It is not there, or it is not yours: the answer is the same."""
+
     code = "store.not_found"
 
 
 class AlreadyExistsError(StoreError):
+    """The key or id is taken, and the call was to create."""
+
     code = "store.already_exists"
 
 
 class PreconditionFailedError(StoreError):
+    """What the call required does not hold; read again and decide anew."""
+
     code = "store.precondition_failed"
 
 
@@ -250,54 +274,80 @@ class UnsupportedError(StoreError):
 
 
 class InvalidArgumentError(StoreError, ValueError):
+    """An argument is not usable; nothing was written."""
+
     code = "store.invalid_argument"
 
 
 class InvalidKeyError(InvalidArgumentError):
+    """A key is outside the grammar, or in the framework's own part of it."""
+
     code = "store.invalid_key"
 
 
 class InvalidFilterError(InvalidArgumentError):
+    """A filter names an undeclared field, has a value of another type, or is too large."""
+
     code = "store.invalid_filter"
 
 
 class InvalidVectorError(InvalidArgumentError):
+    """A vector has another dimension, is not finite, or is zero under cosine."""
+
     code = "store.invalid_vector"
 
 
 class InvalidTokenError(StoreError):
+    """A cursor or token is not one that this query in this scope gave out, or it has expired."""
+
     code = "store.invalid_token"
 
 
 class RangeNotSatisfiableError(StoreError):
+    """The range holds no byte of the object."""
+
     code = "store.range_not_satisfiable"
 
 
 class IntegrityError(StoreError):
+    """What is stored is not what was written. Restore it from a copy."""
+
     code = "store.integrity"
 
 
 class ChecksumMismatchError(IntegrityError):
+    """The bytes have another SHA-256 or size than was declared or stored."""
+
     code = "store.checksum_mismatch"
 
 
 class UnauthenticatedError(StoreError):
+    """The engine refused the store's credentials."""
+
     code = "store.unauthenticated"
 
 
 class PermissionDeniedError(StoreError, PermissionError):
+    """The engine knows the store's credentials and says no."""
+
     code = "store.permission_denied"
 
 
 class QuotaExceededError(StoreError):
+    """A size, memory or disk limit would be passed."""
+
     code = "store.quota_exceeded"
 
 
 class RetentionError(StoreError):
+    """A legal hold or a retention period protects it."""
+
     code = "store.retained"
 
 
 class IndexLockedError(StoreError):
+    """The index exists under this name and version with another definition."""
+
     code = "store.index_locked"
 
     def __init__(self, *, expected: str, actual: str, hint: str | None = None) -> None:
@@ -310,10 +360,14 @@ class IndexLockedError(StoreError):
 
 
 class StaleReferenceError(StoreError):
+    """The index was dropped and made again since it was looked up."""
+
     code = "store.stale_reference"
 
 
 class TenantInactiveError(StoreError):
+    """The engine has the tenant switched off."""
+
     code = "store.tenant_inactive"
 
 
@@ -329,6 +383,8 @@ class PartialWriteError(StoreError):
 
 
 class RateLimitedError(StoreError):
+    """The engine asks for patience; ``retry_after`` says how long, in seconds."""
+
     code = "store.rate_limited"
     default_retryable = True
 
@@ -340,18 +396,24 @@ class RateLimitedError(StoreError):
 
 
 class UnavailableError(StoreError, ConnectionError):
+    """The store cannot be reached or is busy; ``outcome`` says whether a write may stand."""
+
     code = "store.unavailable"
     default_retryable = True
     default_outcome = Outcome.UNKNOWN
 
 
 class StoreTimeoutError(StoreError, TimeoutError):
+    """The store did not answer in time; ``outcome`` says whether a write may stand."""
+
     code = "store.timeout"
     default_retryable = True
     default_outcome = Outcome.UNKNOWN
 
 
 class ClosedError(StoreError):
+    """It was closed, belongs to a request that has ended, or was opened before a fork."""
+
     code = "store.closed"
 
 

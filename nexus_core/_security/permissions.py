@@ -23,11 +23,9 @@ class Action(enum.StrEnum):
     RAW_DELETE = "raw.delete"
     RAW_COPY = "raw.copy"
     RAW_PRESIGN = "raw.presign"
-    RAW_REGISTER = "raw.register"
     ASSET_PUT = "asset.put"
     ASSET_GET = "asset.get"
     ASSET_QUERY = "asset.query"
-    ASSET_DELETE = "asset.delete"
     ATOM_PUT = "atom.put"
     ATOM_GET = "atom.get"
     ATOM_QUERY = "atom.query"
@@ -35,7 +33,6 @@ class Action(enum.StrEnum):
     ATOM_UPDATE = "atom.update"
     ATOM_DELETE = "atom.delete"
     LINEAGE_READ = "lineage.read"
-    EVENT_READ = "event.read"
     INDEX_READ = "index.read"
     VECTOR_UPSERT = "vector.upsert"
     VECTOR_GET = "vector.get"
@@ -53,8 +50,6 @@ class Action(enum.StrEnum):
     AUDIT_VERIFY = "audit.verify"
     AUDIT_EXPORT = "audit.export"
     ALARM = "isolation.alarm"
-    ERASE_SUBJECT = "erase.subject"
-    ERASE_SCOPE = "erase.scope"
 
 
 _READ: Final = frozenset(
@@ -81,7 +76,6 @@ _WRITE: Final = frozenset(
         Action.RAW_PUT,
         Action.RAW_COPY,
         Action.RAW_PRESIGN,
-        Action.RAW_REGISTER,
         Action.ASSET_PUT,
         Action.ATOM_PUT,
         Action.ATOM_UPDATE,
@@ -92,10 +86,8 @@ _WRITE: Final = frozenset(
 _ADMINISTER: Final = frozenset(
     {
         Action.RAW_DELETE,
-        Action.ASSET_DELETE,
         Action.ATOM_DELETE,
         Action.VECTOR_DELETE,
-        Action.EVENT_READ,
         Action.RECOVER,
         Action.DEFINITION_PROPOSE,
         Action.DEFINITION_APPROVE,
@@ -103,7 +95,6 @@ _ADMINISTER: Final = frozenset(
         Action.AUDIT_READ,
         Action.AUDIT_VERIFY,
         Action.AUDIT_EXPORT,
-        Action.ERASE_SUBJECT,
     }
 )
 
