@@ -50,7 +50,7 @@ def check(config: Config, runtime: Runtime) -> list[Problem]:
     assert snapshot(runtime.base) == before
     assert answers[0] == answers[1]
     for problem in answers[0]:
-        assert problem.path == "stores.main.url"
+        assert problem.path == "url"
         assert problem.fix
     return answers[0]
 

@@ -81,18 +81,18 @@ def test_building_creates_nothing(
         ("sqlite:///:memory:", "in memory"),
         ("sqlite:///file::memory:", "in memory"),
         ("sqlite:///file:x.db", "in memory"),
-        ("sqlite:///x.db?mode=memory&uri=true", "no options"),
-        ("sqlite:///x.db?timeout=1", "no options"),
+        ("sqlite:///x.db?mode=memory&uri=true", "has options"),
+        ("sqlite:///x.db?timeout=1", "has options"),
         ("sqlite:///records%41.db", "without escapes"),
         ("sqlite:///records\0.db", "a NUL"),
-        ("sqlite://host/x.db", "no user, host or port"),
-        ("sqlite://user@/x.db", "no user, host or port"),
+        ("sqlite://host/x.db", "a user, host or port"),
+        ("sqlite://user@/x.db", "a user, host or port"),
         ("sqlite+aiosqlite:///x.db", "names a driver"),
         ("sqlite+pysqlcipher:///x.db", "names a driver"),
-        ("postgresql://db.example/nexus", "PostgreSQL is not served"),
-        ("postgresql+psycopg://db.example/nexus", "PostgreSQL is not served"),
-        ("mariadb+pymysql://db.example/nexus", "MariaDB is not served"),
-        ("oracle://db.example/nexus", "the URL's engine is not served"),
+        ("postgresql://db.example/nexus", "PostgreSQL, which is not served"),
+        ("postgresql+psycopg://db.example/nexus", "PostgreSQL, which is not served"),
+        ("mariadb+pymysql://db.example/nexus", "MariaDB, which is not served"),
+        ("oracle://db.example/nexus", "an engine, which is not served"),
         ("postgresql://nexus:hunter2@db.example/nexus", "holds a password"),
         ("sqlite://:hunter2@/x.db", "holds a password"),
     ],
@@ -113,7 +113,7 @@ def test_there_is_no_default_place() -> None:
 
 def test_a_password_has_no_use_for_sqlite() -> None:
     """A password for an engine that has none is refused instead of being ignored."""
-    with pytest.raises(ValidationError, match="this engine has none"):
+    with pytest.raises(ValidationError, match="has no use"):
         nexus_sql.SqlConfig(url="sqlite:///x.db", password=SecretRef(env="PASSWORD"))
 
 

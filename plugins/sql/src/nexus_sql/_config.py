@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from nexus_core.spi import BackendConfig, SecretRef
 
@@ -10,10 +10,13 @@ from nexus_core.spi import BackendConfig, SecretRef
 class SqlConfig(BackendConfig):
     """Settings of one SQL database, the same for atoms and for audit."""
 
+    # The core repeats the text of a refusal only if none of its words could come from the input.
+    # A description's words could not, so engines are named in this one.
     url: str
-    """Where the database is, for instance ``sqlite:///data/records.db``. A relative path is
-    relative to the configuration's directory (four slashes make it absolute). It has no default,
-    and never holds a password."""
+    """Where the database is: ``sqlite:///data/records.db``, relative to the configuration's
+    directory, or with four slashes an absolute path. Served is SQLite in a file. Refused are a
+    database in memory and a password in the URL. PostgreSQL, MariaDB and MySQL are not served by
+    this version."""
 
     password: SecretRef | None = None
     """The password, by reference, for engines that have one. SQLite has none."""
@@ -31,13 +34,13 @@ class SqlConfig(BackendConfig):
             raise ValueError(reason)
         return value
 
-    @model_validator(mode="after")
-    def _password_has_a_use(self) -> SqlConfig:
+    @field_validator("password")
+    @classmethod
+    def _has_a_use(cls, value: SecretRef | None, info: ValidationInfo) -> SecretRef | None:
         from nexus_sql._engines import takes_password
 
-        if self.password is not None and not takes_password(self.url):
-            raise ValueError(
-                "`password` is set, and this engine has none: remove it; who may read the file "
-                "is decided by its permissions"
-            )
-        return self
+        # Without a URL there is nothing to judge by, and that is reported already.
+        url = info.data.get("url")
+        if value is not None and isinstance(url, str) and not takes_password(url):
+            raise ValueError("has no use: this engine knows no password, only the file's owner")
+        return value

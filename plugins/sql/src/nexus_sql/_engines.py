@@ -24,13 +24,13 @@ def refusal(text: str) -> str | None:
     """Say why a URL cannot be used, without repeating any of it; ``None`` if it can."""
     url = _parsed(text)
     if url is None:
-        return f"the URL is not a database URL such as {_EXAMPLE}"
+        return f"is not a database URL such as {_EXAMPLE}"
     if url.password is not None:
-        return "the URL holds a password: take it out, and name it by reference in `password`"
+        return "holds a password: take it out, and give it by reference, as `password`"
     engine = ENGINES.get(url.get_backend_name())
     if engine is None:
-        asked = _LATER.get(url.get_backend_name(), "the URL's engine")
-        return f"{asked} is not served by this version of nexus-sql: use a URL such as {_EXAMPLE}"
+        asked = _LATER.get(url.get_backend_name(), "an engine")
+        return f"names {asked}, which is not served by this version: use {_EXAMPLE}"
     return engine.refusal(url, text)
 
 

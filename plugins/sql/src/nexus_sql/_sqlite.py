@@ -87,27 +87,26 @@ class SqliteDatabase(Database):
     @classmethod
     def refusal(cls, url: URL, text: str) -> str | None:
         if url.get_driver_name() != "pysqlite":
-            return "the URL names a driver: SQLite needs none, write sqlite:///"
+            return "names a driver: SQLite needs none, write sqlite:///"
         if url.username is not None or url.host is not None or url.port is not None:
-            return "a SQLite URL has no user, host or port: sqlite:/// and then the path"
+            return "has a user, host or port: for SQLite write sqlite:/// and then the path"
         if url.query:
-            return "a SQLite URL takes no options after a question mark"
+            return "has options after a question mark, of which SQLite takes none here"
         if url.database in (None, "", ":memory:") or url.database.startswith("file:"):
             return (
-                "the URL means a database in memory, which is gone with the process and was never "
-                "durable: name a file, sqlite:///data/records.db"
+                "means a database in memory, which is gone with the process: name a file, "
+                "sqlite:///data/records.db"
             )
         if "%" in text or "\0" in text:
             # SQLAlchemy 2.1 decodes escapes in a path and 2.0 does not: one of them would look
             # for the records in another file.
-            return "the path holds a '%' or a NUL: write it as it is, without escapes"
+            return "holds a '%' or a NUL: write the path as it is, without escapes"
         return None
 
     @classmethod
     def build(cls, url: URL, config: SqlConfig, runtime: Runtime) -> SqliteDatabase:
         assert url.database is not None
-        setting = f"stores.{runtime.store}.url"
-        return cls(runtime.path(url.database), config.busy_timeout_seconds, setting)
+        return cls(runtime.path(url.database), config.busy_timeout_seconds, "url")
 
     def problems(self) -> Sequence[Problem]:
         self.ensure_open()
