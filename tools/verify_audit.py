@@ -6,7 +6,6 @@
 BUNDLE is what the bundle export wrote; VERIFIER_KEY the log's public key (or a file with it), got
 from elsewhere; a checkpoint kept elsewhere shows whether the log was rolled back. The formats and
 rules are in docs/formats.md. This file shares no code with the framework: the two check each other.
-
 Exit status: 0 nothing found, 1 something found, 2 the arguments are unusable.
 """
 
@@ -198,8 +197,9 @@ class Verification:
             yield from (line for line in map(json.loads, file) if line["type"] == wanted)
 
     def read_signed(self) -> None:
-        if [line["origin"] for line in self.lines("bundle")] != [self.key.name]:
-            self.found("the bundle is of another log")
+        headers = [(line["format"], line["origin"]) for line in self.lines("bundle")]
+        if headers != [("nexus.audit.bundle/v1", self.key.name)]:
+            self.found("the bundle is of another log or format")
         largest, last = 0, b""
         for line in self.lines("checkpoint"):
             note = unbase64(line["checkpoint"])
@@ -276,7 +276,7 @@ class Verification:
         if self.broken is not None and (first is None or first >= self.broken):
             first, last = self.proved, self.broken - 1
         if first is not None:
-            yield f"first bad record: {first} (certainly {min(self.proved, first)} to {last})"
+            yield f"first bad record: {first} (one of {min(self.proved, first)} to {last})"
         yield from (f"finding: {what}" for what in self.findings)
 
 

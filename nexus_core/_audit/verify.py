@@ -9,6 +9,7 @@ same answer.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Final, Literal, TypeAlias, final
 
@@ -137,10 +138,9 @@ class _Walk:
                 progress(self._edge.size, size)
         if self._edge.size < size:
             self._found("records are missing", self._edge.size)
-        while pending is not None:
-            if pending.size > size:
-                self._found("a checkpoint is newer than the end of the log", size)
-            pending = next(checkpoints, None)
+        rest = itertools.chain(() if pending is None else (pending,), checkpoints)
+        if max((checkpoint.size for checkpoint in rest), default=0) > size:
+            self._found("a checkpoint is newer than the end of the log", size)
         self._check_head(self._snapshot.head)
         self._check_rollback()
         if progress is not None:
