@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import string
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -56,8 +55,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "model_attributes_type": "must be a table",
 }
 _SHOULD: Final = re.compile(r"\A(?:Value error, |Assertion failed, )?(?:[A-Z][a-z]+ should )?")
-_PUNCTUATION: Final = string.punctuation + string.whitespace
-_WORDS: Final = re.compile(r"\w+")
+_LEAST: Final = 4
 
 
 def explain(
@@ -105,29 +103,28 @@ def _plainly(text: str) -> str:
     return f"must {rest}" if match[0].endswith("should ") else rest
 
 
-def _repeats(text: str, data: Any, words: frozenset[str]) -> bool:
-    """Whether a text may hold a piece of the input that the model's own texts do not hold."""
+def _repeats(text: str, data: Any, known: str) -> bool:
+    """Whether a text holds any four characters in a row of the input that are not ``known``.
+
+    An input shorter than that must not stand in the text as a word.
+    """
     said = text.casefold()
     for _, leaf in leaves(data):
-        if isinstance(leaf, bool) or leaf is None:
-            continue
         given = str(leaf).casefold()
-        known = given.strip(_PUNCTUATION) in words
-        if not known and re.search(rf"(?<!\w){re.escape(given)}(?!\w)", said):
-            return True
-        pieces = (each for each in _WORDS.findall(given) if len(each) >= 4)
-        if any(piece not in words and piece in said for piece in pieces):
-            return True
-        spoken = (each for each in _WORDS.findall(said) if len(each) >= 4)
-        if any(word not in words and word in given for word in spoken):
+        if len(given) < _LEAST:
+            word = re.compile(rf"(?<!\w){re.escape(given)}(?!\w)")
+            if word.search(said) and not word.search(known):
+                return True
+        runs = (given[at : at + _LEAST] for at in range(len(given) - _LEAST + 1))
+        if any(run in said and run not in known for run in runs):
             return True
     return False
 
 
 @functools.lru_cache(maxsize=64)
-def _vocabulary(model: type[BaseModel]) -> frozenset[str]:
-    """Every word of the model's schema: names, descriptions, choices. None of it is input."""
-    return frozenset(_WORDS.findall(json.dumps(model.model_json_schema()).casefold()))
+def _vocabulary(model: type[BaseModel]) -> str:
+    """The text of the model's schema: names, descriptions, choices. None of it is input."""
+    return json.dumps(model.model_json_schema(), ensure_ascii=False).casefold()
 
 
 def _place(loc: Iterable[Key], data: Any, *, keep_last: bool) -> Place:

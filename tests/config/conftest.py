@@ -51,6 +51,8 @@ class Settings(spi.BackendConfig):
     \"\"\"When to try again.\"\"\"
     password: spi.SecretRef | None = None
     \"\"\"Password of the share.\"\"\"
+    more: dict[str, list[spi.SecretRef]] = {}
+    \"\"\"Other secrets.\"\"\"
 
 @spi.hookimpl
 def nexus_raw_store():

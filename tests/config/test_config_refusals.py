@@ -378,6 +378,10 @@ def test_no_value_is_ever_shown(  # noqa: PLR0917  # fixtures are not arguments
         ("embedders.house.plugin", "embedders", "is not", ""),
         ("atomizers.documents.max_chars", "9", "must be a whole number", "default"),
         ("atomizers.documents.max_char", 9, "is not a known key", "did you mean 'max_chars'?"),
+        ("atomizers.documents.plugin", "atomizer", "names no installed", "'atomizers'"),
+        ("atomizers.documents.use.0", "txt@1", "names no atomizer", "did you mean 'text@1'?"),
+        ("atomizers.documents.media_types.0", "text/html", "none of them", "text/csv"),
+        ("atomizers.documents.ratio", 1, "must be a number with a point", "default"),
         ("extensions.use", ["policy", "policy"], "twice", "in the order"),
         ("extensions.use.0", "sql", "is no extension", "nexus_authorize"),
         ("limits.max_object_bytes", 0, "must be greater than or equal to 1", "Largest"),
@@ -492,3 +496,31 @@ def test_two_atomizers_for_one_type_are_refused(site: Any, changed: Any) -> None
     problems = site.bad(changed("atomizers.more", {"plugin": "atomizers", "use": ["lines@1"]}))
     assert list(problems) == ["atomizers.more"]
     assert "atomizers.documents" in problems["atomizers.more"].what
+
+
+def test_an_index_is_defined_once(site: Any, full: Any) -> None:
+    """Two definitions of one name and version are refused, the second by name."""
+    full["indexes"][1] |= {"name": "main", "version": 1}
+    problems = site.bad(full)
+    assert list(problems) == ["indexes.1.version"]
+    assert "indexes.0 already" in problems["indexes.1.version"].what
+
+
+def test_an_embedder_with_settings_is_held_to_its_name_only(site: Any, changed: Any) -> None:
+    """What a model decides is known once it is built; until then any version of it will do."""
+    config = site.good(changed("indexes.0.embedder", "model@1-abc"))
+    assert config.indexes[0].embedder == "model@1-abc"
+    problems = site.bad(changed("indexes.0.embedder", "modl@1"))
+    assert "that of embedders.model" in problems["indexes.0.embedder"].fix
+
+
+def test_secrets_anywhere_in_settings_are_resolved(site: Any, changed: Any) -> None:
+    """References in lists and tables of settings are each resolved at their place."""
+    shares = {"shares": [{"env": "SHARE_PASSWORD"}, {"env": "UNSET"}]}
+    problems = site.bad(changed("stores.files.more", shares))
+    assert list(problems) == ["stores.files.more.shares.1"]
+
+
+def test_a_blank_key_is_refused(site: Any, changed: Any) -> None:
+    """A key without a name is said to be one, in quotes."""
+    assert site.bad(changed("stores.files. ", "x"))['stores.files." "'].code == "config.blank"

@@ -65,6 +65,20 @@ def test_a_keyboard_interrupt_during_an_import_is_not_swallowed(site: Any) -> No
         Registry.discover().plugin("fake")
 
 
+def test_a_keyboard_interrupt_in_a_hook_is_not_swallowed(site: Any, good: str) -> None:
+    """Neither is it while a hook is asked for its spec."""
+    site.offer(good.replace("    return", "    raise KeyboardInterrupt\n    return"))
+    with pytest.raises(KeyboardInterrupt):
+        Registry.discover().plugin("fake")
+
+
+def test_an_async_factory_is_refused(site: Any, good: str) -> None:
+    """A factory that would return a coroutine in place of a backend is refused."""
+    source = good.replace("lambda config, runtime: None", "build")
+    source += "\n\nasync def build(config, runtime): ...\n"
+    refused(site, source, PluginContractError, "factory of nexus_raw_store is async")
+
+
 def test_one_broken_plugin_does_not_touch_another(site: Any, good: str) -> None:
     """A plugin that cannot be imported does not keep its neighbour from working."""
     site.offer("raise SystemExit", family="broken", distribution="nexus-broken")
