@@ -1,0 +1,118 @@
+"""How the command starts: quickly, with a page worth reading, and with words for every mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nexus_core._cli.main import main
+from nexus_core._cli.options import CONFIG, CONTEXT
+from nexus_core._cli.page import COMMANDS, HELP
+
+HEAVY = ("pydantic", "cryptography", "attrs", "attr", "pluggy", "sqlalchemy", "numpy", "rich")
+FAMILIES = {
+    "config": ("check", "show", "schema"),
+    "plugins": ("list", "check"),
+    "index": ("list", "define", "approve", "apply"),
+    "audit": ("tail", "verify", "checkpoint", "export"),
+}
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_cli_page_and_version_import_nothing_heavy(option: str) -> None:
+    """Help and version import none of the libraries that the work needs."""
+    script = (
+        "import sys; from nexus_core._cli.main import main; code = main(sys.argv[1:]);"
+        f"print(sorted(set(sys.modules) & {set(HEAVY)!r}), file=sys.stderr); sys.exit(code)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, option], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr.strip()) == (0, "[]")
+    assert "nexus" in ended.stdout.lower()
+
+
+def test_cli_page_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """The page of help names every command and every verb that there is."""
+    assert main(["--help"]) == 0
+    page = capsys.readouterr().out
+    assert page == HELP
+    for command in COMMANDS:
+        assert f"\n  {command} " in page, command
+        for verb in FAMILIES.get(command, ()):
+            assert verb in page, (command, verb)
+    assert max(map(len, page.splitlines())) <= 84
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *[(command,) for command in COMMANDS],
+        *[(family, verb) for family, verbs in FAMILIES.items() for verb in verbs],
+    ],
+)
+def test_cli_every_command_explains_itself(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command's help says what it takes and shows examples that begin with its own name."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    page = capsys.readouterr().out
+    assert ended.value.code == 0
+    if words not in [(family,) for family in FAMILIES]:
+        assert f"examples:\n  nexus {' '.join(words)}" in page
+        assert "--config FILE" in page
+        assert "--json" in page
+
+
+def test_cli_without_arguments_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The bare command shows the page."""
+    assert main([]) == 0
+    assert capsys.readouterr().out == HELP
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["docter"], "did you mean 'nexus doctor'?"),
+        (["frobnicate"], "nexus --help lists the commands"),
+        (["--json", "doctor"], "options come after the command"),
+    ],
+)
+def test_cli_unknown_words_are_usage_errors(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command that is not there ends with 2 and a suggestion, and nothing on standard output."""
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, said in captured.err) == ("", True)
+
+
+def test_cli_names_every_missing_part_of_the_context(
+    tmp_path: Path, nexus_in: Callable[[Path], Callable[..., object]]
+) -> None:
+    """What is missing of the context is named at once, before any configuration is looked for."""
+    ended = nexus_in(tmp_path)(
+        "audit",
+        "tail",
+        NEXUS_TENANT="",
+        NEXUS_ENV="",
+        NEXUS_ACTOR="",
+        NEXUS_ACTOR_KIND="",
+        NEXUS_ROLE="owner",
+    )
+    assert (ended.code, ended.out) == (2, "")  # type: ignore[attr-defined]
+    error = ended.err  # type: ignore[attr-defined]
+    assert "--tenant, --env, --actor, --actor-kind\n" in error
+    assert "NEXUS_TENANT, NEXUS_ENV, NEXUS_ACTOR, NEXUS_ACTOR_KIND" in error
+    assert "NEXUS_ROLE" not in error
+
+
+def test_cli_variables_are_no_overrides() -> None:
+    """The variables of the context never look like an override of the configuration."""
+    assert all(name.startswith("NEXUS_") for name in (*CONTEXT.values(), CONFIG))
+    assert not any("__" in name for name in (*CONTEXT.values(), CONFIG))
