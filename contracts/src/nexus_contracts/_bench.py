@@ -23,9 +23,9 @@ E = TypeVar("E", bound=StoreError)
 
 # Families that a careless join, fold, pattern or prefix takes for one another.
 FAMILIES: Final = (
-    ("t1", "t10", "t-1", "t_1", "t1-dev", "t1-prod"),
-    ("a", "ab", "a-b", "a_b", "aab", "a--b"),
-    ("dev", "prod", "prod-dev", "dev_prod"),
+    ("t", "t-1", "t1", "t10", "t_1", "t1-dev"),
+    ("a", "a-b", "ab", "a_b", "aab", "a--b"),
+    ("dev", "dev-1", "prod", "prod-dev", "dev_prod", "prod-1"),
 )
 SCOPES: Final = tuple(
     Scope(tenant, env) for family in FAMILIES for tenant in family for env in ("dev", "prod")
@@ -69,6 +69,8 @@ KEYS: Final = (
     "日本",
     "🧪/🧪",
 )
+# With a tenant in front and a separator between, each is another tenant's key.
+JOINED: Final = ("k", "b-k", "1-k", "b_k")
 IDS: Final = ("a", "A", "a%", "a_", "a'b", 'a"b', "a-b", "a/b", "a\\b", "%", "_", "*", "x" * 128)
 
 
@@ -122,7 +124,11 @@ class Bench:
         env, other = self.random.sample(("dev", "prod"), 2)
         twins = [Scope(t, e) for t in family if t != tenant for e in ("dev", "prod")]
         own = [Scope(tenant, env), Scope(tenant, other)]
-        return own + self.random.sample(twins, max(0, size - 2))
+        # The first two of a family join to one name with the keys of JOINED.
+        partner = {family[0]: family[1], family[1]: family[0]}.get(tenant, family[0])
+        own.append(Scope(partner, env))
+        twins.remove(own[-1])
+        return (own + self.random.sample(twins, max(0, size - 3)))[:size]
 
     # -- stores ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from nexus_contracts._bench import SCOPES, Bench
 from nexus_core import ByteRange, Request, UnsupportedError
+from nexus_core.spi import StoreRole
 
 Attempt = Callable[[Request], Any]
 
@@ -33,6 +34,8 @@ def run_inverse(bench: Bench, capability: str) -> None:
     with bench.nexus(backend) as nexus:
         context = bench.context(SCOPES[0])
         with nexus.request(context) as n:
+            if bench.spec.role is StoreRole.RAW and capability != "conditional_create":
+                n.raw.put("k", b"x", kind="data", space="s")
             before = None if door is None else door.snapshot()
             bench.raises(
                 UnsupportedError, lambda: attempt(n), f"{capability} is not declared, but used"

@@ -4,31 +4,232 @@ from __future__ import annotations
 
 from typing import Final
 
-from nexus_contracts._requirements import Level, Requirement
+from nexus_contracts._requirements import Level, Profile, Requirement
 from nexus_core.spi import StoreRole
 
+
+def _raw(
+    number: str,
+    sentence: str,
+    rationale: str,
+    *,
+    level: Level = Level.MUST,
+    profile: Profile = Profile.CORE,
+    capability: str | None = None,
+    reason: str | None = None,
+) -> Requirement:
+    return Requirement(
+        id=number,
+        role=StoreRole.RAW,
+        level=level,
+        profile=profile,
+        capability=capability,
+        sentence=sentence,
+        rationale=rationale,
+        reason=reason,
+    )
+
+
 RAW: Final[tuple[Requirement, ...]] = (
-    Requirement(
-        id="RAW-001",
-        role=StoreRole.RAW,
-        level=Level.MUST,
-        sentence="What is put under a key comes back byte for byte, with its attributes.",
-        rationale="Everything else rests on it; stores that decode, trim or fold lose artifacts.",
+    _raw(
+        "RAW-001",
+        "What is put under a key comes back byte for byte, with its attributes, whatever the key.",
+        "Stores that decode, trim, fold or normalise names lose one artifact under another.",
     ),
-    Requirement(
-        id="RAW-002",
-        role=StoreRole.RAW,
-        level=Level.MUST,
+    _raw(
+        "RAW-002",
+        "A put that must create fails with AlreadyExistsError when the key is taken, and changes "
+        "nothing.",
+        "Servers exist that accept the condition, ignore it, and overwrite.",
         capability="conditional_create",
-        sentence="A put that must create fails with AlreadyExistsError when the key is taken, and "
-        "changes nothing.",
-        rationale="Servers exist that accept the condition, ignore it, and overwrite.",
     ),
-    Requirement(
-        id="TEN-101",
-        role=StoreRole.RAW,
-        level=Level.MUST,
-        sentence="What a scope sees does not depend on what any other scope does.",
-        rationale="Isolation is non-interference: of values, errors, order and counts.",
+    _raw(
+        "RAW-003",
+        "A put that names a version replaces exactly that one, and fails with "
+        "PreconditionFailedError for a stale or absent one.",
+        "Without compare-and-set two writers lose each other's work.",
+        capability="conditional_replace",
+    ),
+    _raw(
+        "RAW-004",
+        "A delete that names a version deletes exactly that one, and fails with "
+        "PreconditionFailedError otherwise.",
+        "A server that ignores the condition deletes what a newer writer has put.",
+        capability="conditional_delete",
+    ),
+    _raw(
+        "RAW-005",
+        "head and open of an absent key raise NotFoundError.",
+        "A store that answers None or an empty object makes absence look like data.",
+    ),
+    _raw(
+        "RAW-006",
+        "A listing in pages of any size gives every key once, in UTF-8 byte order.",
+        "Cursors built on another order skip or repeat keys.",
+    ),
+    _raw(
+        "RAW-007",
+        "A list prefix matches its own characters and nothing else.",
+        "Patterns in LIKE and glob turn `_`, `%`, `*` and `[` into wildcards.",
+    ),
+    _raw(
+        "RAW-008",
+        "With a delimiter, keys below the prefix are rolled up, in order, and counted in the page.",
+        "A roll-up that hides a key, or counts outside the limit, breaks paging.",
+        capability="delimiter",
+    ),
+    _raw(
+        "RAW-009",
+        "delete removes exactly one key, and an absent key is not an error.",
+        "Deleting by prefix takes `ab` along with `a`.",
+    ),
+    _raw(
+        "RAW-010",
+        "delete_many removes exactly the keys it is given, takes none for a pattern, and reports "
+        "only those that failed.",
+        "Batch deletes are where globs and partial failures hide.",
+    ),
+    _raw(
+        "RAW-011",
+        "A range gives exactly its bytes; one that holds no byte raises RangeNotSatisfiableError.",
+        "Servers answer the whole object, clamp in their own way, or fail on the last byte.",
+        capability="ranges",
+    ),
+    _raw(
+        "RAW-012",
+        "A body that raises leaves no object, and an object that was there as it was.",
+        "A partial artifact that looks whole is worse than none.",
+    ),
+    _raw(
+        "RAW-013",
+        "A body whose bytes are not those declared leaves no object.",
+        "Corruption on the way in is detectable only before the object is visible.",
+    ),
+    _raw(
+        "RAW-014",
+        "A streamed body of unknown length and several MiB is stored whole, with its digest.",
+        "Artifacts are larger than buffers and often of unknown length.",
+    ),
+    _raw(
+        "RAW-015",
+        "An opened object is read to its end from one version, whatever happens to the key.",
+        "Mixed versions pass every check but a digest.",
+    ),
+    _raw(
+        "RAW-016",
+        "copy gives the target the source's bytes and the new attributes, and leaves the source.",
+        "Copies that carry old attributes carry another key's stamp.",
+        capability="copy",
+    ),
+    _raw(
+        "RAW-017",
+        "open that names a version raises PreconditionFailedError unless it is the current one.",
+        "Reads in parts are pinned by it.",
+    ),
+    _raw(
+        "RAW-018",
+        "Keys that begin one another, such as `k` and `k/m`, live side by side.",
+        "File systems and path libraries make one of them impossible or delete it with the other.",
+    ),
+    _raw(
+        "RAW-019",
+        "Every write of a key gives it another ETag, also when the bytes are the same.",
+        "A digest as ETag lets a stale writer win after A, B, A.",
+    ),
+    _raw(
+        "RAW-020",
+        "erase removes every object of the scope, counts them, and may be repeated.",
+        "Off-boarding that leaves objects is a promise broken to the tenant.",
+    ),
+    _raw(
+        "RAW-021",
+        "An empty object is stored and read; every range of it is unsatisfiable.",
+        "Empty files are where off-by-one errors live.",
+    ),
+    _raw(
+        "RAW-022",
+        "Of several racing creates of one key, exactly one succeeds and its bytes are kept.",
+        "A check before the write is not a condition on it.",
+        level=Level.STOCHASTIC,
+        capability="conditional_create",
+    ),
+    _raw(
+        "RAW-023",
+        "A key that nobody touches is in every listing while others come and go.",
+        "Paging by offset drops keys when earlier ones are deleted.",
+    ),
+    _raw(
+        "RAW-024",
+        "After close every call raises ClosedError, and close may be repeated.",
+        "A closed store that still answers serves from a connection that nobody owns.",
+    ),
+    _raw(
+        "RAW-025",
+        "The digest and size that put and head report are those of the stored bytes.",
+        "The core compares them with what it sent; an echo of the declaration proves nothing.",
+    ),
+    _raw(
+        "RAW-026",
+        "A listing's `after` is exclusive, need not exist, and never goes back.",
+        "A cursor on a deleted key must continue, not start again.",
+    ),
+    _raw(
+        "TEN-101",
+        "What a scope sees does not depend on what any other scope does.",
+        "Isolation is non-interference: of values, errors, order and counts.",
+    ),
+    _raw(
+        "TEN-102",
+        "erase, delete and delete_many in one scope leave every twin of it as it was.",
+        "Off-boarding `t1` by prefix takes `t10` along.",
+    ),
+    _raw(
+        "TEN-103",
+        "Asking for another scope's key is answered exactly as asking for what nobody has.",
+        "A different text or attribute tells that the key exists elsewhere.",
+    ),
+    _raw(
+        "TEN-104",
+        "Every listed entry carries the physical name that the naming codec makes of its scope and "
+        "key.",
+        "It is the evidence the guard checks; without it a listing proves nothing.",
+    ),
+    _raw(
+        "TEN-105",
+        "Through the core, two scopes with the same keys never see each other, and nothing that "
+        "either stored appears in the other's answers, errors or logs.",
+        "The walls have to hold together, not only one by one.",
+    ),
+    _raw(
+        "SEC-101",
+        "No error text names a physical place, and nothing outside the error tree is raised.",
+        "Texts end up in logs and answers; a path or bucket in them is a map for an attacker.",
+    ),
+    _raw(
+        "CFG-101",
+        "check reports nothing on a ready store, and changes nothing.",
+        "Opening must not repair, create or touch.",
+    ),
+    _raw(
+        "CFG-102",
+        "On a place that was never provisioned, check names the problem and nothing is created.",
+        "A store that makes its own place hides a misspelt one.",
+    ),
+    _raw(
+        "CFG-103",
+        "Every setting known to be broken is reported by check as a Problem that names it.",
+        "The operator sees all that is wrong at once, or the deployment does not open.",
+    ),
+    _raw(
+        "DUR-101",
+        "What was acknowledged is there after the store is closed and opened again.",
+        "An acknowledgement before durability is a lie that shows after a restart.",
+    ),
+    _raw(
+        "RAW-090",
+        "An acknowledged object survives the loss of power.",
+        "Only a write that reached the disk is durable.",
+        level=Level.UNTESTED,
+        reason="it needs a machine whose power can be cut, or a disk that drops unsynced writes",
     ),
 )

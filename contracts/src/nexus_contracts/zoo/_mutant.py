@@ -33,7 +33,8 @@ class Mutant:
     """One faulty backend: what it does wrong, which requirement kills it, and what is then said.
 
     ``says`` is a part of the message with which ``killed_by`` must fail it. ``capabilities``
-    replaces declared flags, for a backend that lies about itself.
+    replaces declared flags, for a backend that lies about itself; ``harness`` replaces fields of
+    the harness (``provision`` that of the spec).
     """
 
     name: str
@@ -43,11 +44,15 @@ class Mutant:
     says: str
     make: Make
     capabilities: Mapping[str, Any] = attrs.field(factory=dict)
+    harness: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 def harness_for(mutant: Mutant) -> BackendHarness:
     """A harness around a mutant."""
-    return variant_harness(mutant.role, mutant.make, mutant.capabilities)
+    harness = variant_harness(mutant.role, mutant.make, mutant.capabilities)
+    changes = dict(mutant.harness)
+    spec = attrs.evolve(harness.spec, provision=changes.pop("provision", None))
+    return attrs.evolve(harness, spec=spec, **changes)
 
 
 def variant_harness(
@@ -66,4 +71,42 @@ def variant_harness(
         settings=lambda _: MemoryConfig(),
         reality="memory",
         survives_reopen=False,
+    )
+
+
+def careless_mutants(role: StoreRole, prefix: str, ids: tuple[str, str, str]) -> tuple[Mutant, ...]:
+    """Three that every role has: ready on a bare place, blind to broken settings, forgetful.
+
+    ``ids`` are the role's requirements for an unprovisioned place, broken settings, durability.
+    """
+    make = HONEST[role]
+    bare, broken, durable = ids
+    return (
+        Mutant(
+            name=f"{prefix}-ready-anywhere",
+            role=role,
+            what="says it is ready on a place that was never provisioned",
+            killed_by=bare,
+            says="never provisioned",
+            make=make,
+            harness={"provision": lambda _config, _runtime: ["a place"]},
+        ),
+        Mutant(
+            name=f"{prefix}-blind-check",
+            role=role,
+            what="says it is ready with settings that lead nowhere",
+            killed_by=broken,
+            says="check is silent",
+            make=make,
+            harness={"broken_settings": lambda _: {"a place that is absent": MemoryConfig()}},
+        ),
+        Mutant(
+            name=f"{prefix}-forgetful",
+            role=role,
+            what="acknowledges before anything is kept",
+            killed_by=durable,
+            says="not there after opening again",
+            make=make,
+            harness={"survives_reopen": True},
+        ),
     )

@@ -1,0 +1,76 @@
+"""Races that happen: threads are preempted at random lines of the backend's own code.
+
+Plain threads almost never interleave inside a short critical section. A trace function that sleeps
+for some microseconds at random lines of frames outside the suite makes them do so often; backends
+across a network interleave by themselves.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, TypeVar
+
+from nexus_contracts._bench import Bench
+
+T = TypeVar("T")
+
+_SUITE: Final = str(Path(__file__).parent)
+_SUBJECTS: Final = (str(Path(__file__).parent / "memory"), str(Path(__file__).parent / "zoo"))
+_SKIPPED: Final = ("threading.py", "random.py", "<frozen", "attr/", "nexus_core/_model")
+
+
+def race(bench: Bench, work: Callable[[int], T], racers: int) -> list[T]:
+    """Run ``work(0) … work(racers - 1)`` at once, each preempted at random; return the answers.
+
+    Raises what the first failing racer raised.
+    """
+    gate = threading.Barrier(racers)
+    answers: list[Any] = [None] * racers
+    failures: list[BaseException] = []
+    seeds = [bench.random.random() for _ in range(racers)]
+
+    def run(which: int) -> None:
+        trace = _preempting(random.Random(seeds[which]))  # noqa: S311  # reproducible, not secret
+        gate.wait(30)
+        sys.settrace(trace)
+        try:
+            answers[which] = work(which)
+        except BaseException as error:  # noqa: BLE001  # handed to the caller below
+            failures.append(error)
+        finally:
+            sys.settrace(None)
+
+    threads = [threading.Thread(target=run, args=(which,), daemon=True) for which in range(racers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if any(thread.is_alive() for thread in threads):
+        bench.fail("racing calls hang: none came back within a minute")
+    if failures:
+        raise failures[0]
+    return answers
+
+
+def _preempting(rng: random.Random) -> Callable[[FrameType, str, Any], Any]:
+    def in_subject(frame: FrameType) -> bool:
+        name = frame.f_code.co_filename
+        if name.startswith(_SUITE):
+            return name.startswith(_SUBJECTS)
+        return not any(part in name for part in _SKIPPED)
+
+    def line(_frame: FrameType, event: str, _argument: Any) -> Any:
+        if event == "line" and rng.random() < 0.2:
+            time.sleep(rng.random() * 0.0005)
+        return line
+
+    def call(frame: FrameType, _event: str, _argument: Any) -> Any:
+        return line if in_subject(frame) else None
+
+    return call
