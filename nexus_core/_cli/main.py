@@ -48,7 +48,9 @@ def _guarded(command: str, rest: list[str]) -> int:
         code = int(options.run(options, console))
         console.flush()
     except KeyboardInterrupt:
-        console.warn("nexus: interrupted; what was under way is finished by the next run")
+        console.warn(f"nexus {command}: interrupted")
+        if command in ("ingest", "quickstart"):
+            console.warn("  what it had begun is finished by the next run, or by `nexus recover`")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; Python must not complain about it again at exit.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -110,6 +112,57 @@ def test_cli_names_every_missing_part_of_the_context(
     assert "--tenant, --env, --actor, --actor-kind\n" in error
     assert "NEXUS_TENANT, NEXUS_ENV, NEXUS_ACTOR, NEXUS_ACTOR_KIND" in error
     assert "NEXUS_ROLE" not in error
+
+
+def test_cli_reader_that_goes_away_is_no_traceback(deployment: Path) -> None:
+    """When whoever reads the output stops reading, the command ends with 1 and says nothing."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "nexus_core", "config", "schema"],
+        cwd=deployment,
+        env=kept,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert running.stdout is not None
+    assert running.stderr is not None
+    running.stdout.close()
+    said = running.stderr.read()
+    running.stderr.close()
+    assert (running.wait(timeout=60), said) == (1, b"")
+
+
+def test_cli_interrupt_is_130_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interrupt ends with 130 and a word; of an ingest it says how it is finished."""
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nexus_core._cli.ingest.run", interrupted)
+    assert main(["ingest", "x", "--kind", "data", "--space", "notes"]) == 130
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("nexus ingest: interrupted\n")
+    assert "nexus recover" in captured.err
+
+
+def test_cli_fault_is_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody foresaw ends with 3, says where, and how to see more."""
+
+    def faulty(*_: object) -> int:
+        raise ZeroDivisionError("12 / 0")
+
+    monkeypatch.setattr("nexus_core._cli.plugins.run_list", faulty)
+    assert main(["plugins", "list", "--json"]) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]["code"] == "internal"
+    assert "ZeroDivisionError at test_cli_start.py:" in captured.err
+    assert "--debug" in captured.err
+    assert "12 / 0" not in captured.out + captured.err
 
 
 def test_cli_variables_are_no_overrides() -> None:
