@@ -137,14 +137,10 @@ def _unaudited(
     router: Router, first: Mapping[tuple[Selector, StoreRole], int]
 ) -> Iterator[Problem]:
     """Routes that let data into scopes without an audit sink; every such call would be refused."""
-    reported: set[int] = set()
-    for (tenant, env), role in first:
-        position = first[(tenant, env), role]
-        if role not in _DATA or position in reported:
-            continue
+    data = {selector: position for (selector, role), position in first.items() if role in _DATA}
+    for (tenant, env), position in data.items():
         for each in router.environments if env is None else (env,):
             if router.find(tenant, each, StoreRole.AUDIT) is None:
-                reported.add(position)
                 yield _problem(
                     position,
                     None,

@@ -19,6 +19,8 @@ def test_a_secret_is_read_where_the_reference_leads(tmp_path: Path) -> None:
     assert SecretRef(file="key").resolve(tmp_path).reveal() == b"  s3cret "
     assert SecretRef(file=str(tmp_path / "key")).resolve(Path("/")).text() == "  s3cret "
     assert SecretRef(env="A").resolve(tmp_path, {"A": "x\n"}).reveal() == b"x"
+    (tmp_path / "long").write_bytes(b"x" * 65_536)
+    assert len(SecretRef(file="long").resolve(tmp_path).reveal()) == 65_536
 
 
 def test_the_environment_is_the_process_own_by_default(
