@@ -6,13 +6,12 @@ Each role has requirements of its own for them; the work is the same and stands 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from nexus_contracts._bench import SCOPES, Bench
 from nexus_contracts._registry import check
-from nexus_core import NexusError, Scope
+from nexus_core import NexusError
 from nexus_core.spi import Problem, Runtime, StoreError
-
-Exercise = Callable[[object, Scope], None]
 
 
 def ready_check_is_silent(bench: Bench) -> None:
@@ -61,12 +60,15 @@ def broken_settings_are_reported(bench: Bench) -> None:
 
 
 def errors_are_clean(
-    bench: Bench, exercise: Callable[[object], list[Callable[[], object]]]
+    bench: Bench,
+    exercise: Callable[[Any], list[Callable[[], object]]],
+    *,
+    hidden: str = "",
 ) -> None:
     """Make calls fail; look at what they say."""
     namespace = bench.provisioned()
     store = bench.open(namespace)
-    secrets = (str(namespace.path), namespace.token)
+    secrets = tuple(filter(None, (str(namespace.path), namespace.token, hidden)))
     for call in exercise(store):
         try:
             call()
@@ -81,7 +83,7 @@ def errors_are_clean(
 
 
 def survives_reopening(
-    bench: Bench, write: Callable[[object], None], seen: Callable[[object], object]
+    bench: Bench, write: Callable[[Any], None], seen: Callable[[Any], object]
 ) -> None:
     """Write, close, open again, compare."""
     if not bench.harness.survives_reopen:
@@ -105,15 +107,15 @@ def raw_errors_are_clean(bench: Bench) -> None:
     """Failing calls of the raw store."""
     from nexus_contracts._checks.raw import put, read
 
-    def failing(store: object) -> list[Callable[[], object]]:
+    def failing(store: Any) -> list[Callable[[], object]]:
         put(store, "k", b"x")
         return [
             lambda: read(store, "absent"),
-            lambda: store.head(SCOPES[0], "absent"),  # type: ignore[attr-defined]
+            lambda: store.head(SCOPES[0], "absent"),
             lambda: put(store, "k", b"y", if_absent=True),
             lambda: put(store, "k", b"y", if_match="stale"),
-            store.close,  # type: ignore[attr-defined]
-            lambda: store.head(SCOPES[0], "k"),  # type: ignore[attr-defined]
+            store.close,
+            lambda: store.head(SCOPES[0], "k"),
         ]
 
     errors_are_clean(bench, failing)
@@ -125,14 +127,11 @@ def raw_survives_reopening(bench: Bench) -> None:
     from nexus_contracts._bench import KEYS
     from nexus_contracts._checks.raw import names, put, read
 
-    def write(store: object) -> None:
+    def write(store: Any) -> None:
         for key in KEYS:
             put(store, key, key.encode())
 
-    def seen(store: object) -> object:
-        return [
-            (key, read(store, key), store.head(SCOPES[0], key))  # type: ignore[attr-defined]
-            for key in names(store)
-        ]
+    def seen(store: Any) -> object:
+        return [(key, read(store, key), store.head(SCOPES[0], key)) for key in names(store)]
 
     survives_reopening(bench, write, seen)
