@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from nexus_filesystem import _beneath
 
-from nexus_core.spi import IntegrityError, NotFoundError, Scope, StoreError, UnavailableError
+from nexus_core.spi import (
+    IntegrityError,
+    NotFoundError,
+    PreconditionFailedError,
+    Scope,
+    StoreError,
+    UnavailableError,
+)
 
 T1 = Scope("t1", "dev")
 OTHER = Scope("t10", "prod")
@@ -135,6 +142,36 @@ def test_planted_directory(lab: Any, outside: Path, kind: str, depth: str) -> No
     assert (snapshot(outside), snapshot(lab.home(OTHER))) == before
 
 
+@pytest.mark.parametrize("moved", ["n/o/k~o", "n/o", "n"])
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("place", ["outside", "raw/v1/dev/t1"])
+def test_links_are_not_followed_even_to_the_object_itself(
+    lab: Any, tmp_path: Path, moved: str, relative: bool, place: str
+) -> None:
+    """An object, or a directory of it, that was moved away and linked to is gone for every verb,
+    and what lies there stays as it is."""
+    lab.put(T1, "n/o/k", b"mine")
+    lab.put(T1, "other", b"mine")
+    (tmp_path / place).mkdir(exist_ok=True)
+    away = tmp_path / place / "~away"
+    at = lab.home(T1) / moved
+    at.rename(away)
+    at.symlink_to(os.path.relpath(away, at.parent) if relative else away)
+    assert (lab.home(T1) / "n/o/k~o").read_bytes()
+    for call in (lab.store.head, lab.get):
+        with pytest.raises(NotFoundError):
+            call(T1, "n/o/k")
+    assert lab.keys(T1) == ["other"]
+    assert lab.keys(T1, prefix="n/o/") == []
+    assert lab.keys(T1, delimiter="/") == ["other"]
+    lab.store.delete(T1, "n/o/k")
+    with pytest.raises(PreconditionFailedError):
+        lab.store.delete(T1, "n/o/k", if_match="x")
+    assert (lab.home(T1) / "n/o/k~o").read_bytes()
+    lab.store.erase(T1)
+    assert away.exists() == (place == "outside")
+
+
 def test_planted_scope(lab: Any, outside: Path) -> None:
     """A link in place of a scope's directory is an empty scope that cannot be written."""
     lab.home(T1).symlink_to(lab.home(OTHER))
@@ -145,6 +182,21 @@ def test_planted_scope(lab: Any, outside: Path) -> None:
     with pytest.raises(IntegrityError):
         lab.put(T1, "k", b"mine")
     assert snapshot(lab.home(OTHER)) == before
+
+
+def test_link_to_the_scope_itself(lab: Any, tmp_path: Path) -> None:
+    """A scope's directory that was moved out and linked to is gone, and stays as it is."""
+    lab.put(T1, "k", b"mine")
+    away = tmp_path / "away"
+    lab.home(T1).rename(away)
+    lab.home(T1).symlink_to(away)
+    before = snapshot(away)
+    refuses_to_read(lab, "k")
+    lab.store.delete(T1, "k")
+    with pytest.raises(IntegrityError):
+        lab.put(T1, "k", b"new")
+    assert lab.store.erase(T1) == 0
+    assert snapshot(away) == before
 
 
 def test_planted_environment(lab: Any, outside: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -386,6 +387,35 @@ def test_copy_of_damaged_source(lab: Any) -> None:
     assert type(caught.value) is IntegrityError
     assert lab.keys(T1) == ["s"]
     assert lab.unfinished(T1) == []
+
+
+def test_layout_on_disk(lab: Any) -> None:
+    """These names and bytes are the layout: a file written so, by whatever hand, is an object."""
+    text = (
+        b'{"content_type":"text/plain","etag":"e1","key":"a/B","metadata":{"m":"\xc3\xa9"},'
+        b'"modified_at":1700000000000000,"scope":["t1","dev"],'
+        b'"sha256":"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",'
+        b'"size":5,"system":{}}   '
+    )
+    front = b"NXSOBJ\x01\n" + len(text).to_bytes(4, "big") + text
+    (lab.root / "v1/dev/t1/a").mkdir(parents=True)
+    file = lab.root / "v1/dev/t1/a/~42~o"
+    file.write_bytes(front + hashlib.sha256(front).digest() + b"hello")
+    assert lab.get(T1, "a/B") == b"hello"
+    assert lab.keys(T1) == ["a/B"]
+    info = lab.store.head(T1, "a/B")
+    assert (info.etag, info.modified_at) == ("e1", 1_700_000_000_000_000)
+    assert info.attributes == ObjectAttributes(
+        content_type="text/plain", metadata={"m": "é"}, system={}
+    )
+    lab.store.put(T1, "a/B", Body(b"hello"), info.attributes)
+    written = file.read_bytes()
+    length = int.from_bytes(written[8:12], "big")
+    assert written[:8] == front[:8]
+    assert written[12 + length :] == hashlib.sha256(written[: 12 + length]).digest() + b"hello"
+    fields = json.loads(written[12 : 12 + length])
+    new = {"etag": lab.store.head(T1, "a/B").etag, "modified_at": lab.time}
+    assert fields == {**json.loads(text), **new}
 
 
 class Unreadable(Exception):
