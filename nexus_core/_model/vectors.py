@@ -173,7 +173,7 @@ class Vectors:
         table = view.ndim == 2 and view.format == "f"
         if not (flat or table) or not view.c_contiguous:
             raise InvalidVectorError("the vectors are not a contiguous buffer of float32")
-        if (table and view.shape[1] != dimension) or dimension < 1:
+        if dimension < 1 or (table and (view.shape or ())[1:] != (dimension,)):
             raise InvalidVectorError("the buffer holds vectors of another dimension")
         # A view without items cannot be cast.
         raw = view.cast("B") if view.nbytes else memoryview(b"")
