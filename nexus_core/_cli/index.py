@@ -32,6 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         run_apply,
         "Apply an approved proposal. The index exists from then on, exactly as proposed.",
         "nexus index apply 0197f3c2-…",
+        takes="PROPOSAL",
     )
     apply.add_argument("id", metavar="PROPOSAL", help="the proposal's id")
     scoped(apply)
@@ -44,10 +45,11 @@ def _define(family: Any) -> None:
         run_define,
         "Propose an index. Nothing is defined until somebody else approves and it is applied.",
         """
-nexus index define papers --dimension 256 --metric cosine --embedder hashing@1
-nexus index define papers --index-version 2 --dimension 256 --metric cosine \\
-    --embedder hashing@1 --field year:int --field tags:str[]
+nexus index define papers --dimension 1024 --metric cosine --embedder lexical@1
+nexus index define papers --index-version 2 --dimension 1024 --metric cosine \\
+    --embedder lexical@1 --field year:int --field tags:str[]
 """,
+        takes="NAME --dimension N --metric METRIC --embedder NAME@VERSION",
     )
     parser.add_argument("name", metavar="NAME", help="name of the index")
     parser.add_argument("--index-version", type=int, default=1, metavar="N", help="version (1)")
@@ -76,6 +78,7 @@ def _approve(family: Any) -> None:
         run_approve,
         "Approve a proposal. Its hash says that it is the one you read; nobody approves their own.",
         "nexus index approve 0197f3c2-… --hash 5e884898da…",
+        takes="PROPOSAL --hash HASH",
     )
     parser.add_argument("id", metavar="PROPOSAL", help="the proposal's id")
     parser.add_argument("--hash", required=True, help="its hash, as `define` and `list` show it")

@@ -38,7 +38,7 @@ nexus ingest report.pdf notes.md --kind research --space papers --subject user-1
     parser.add_argument("--train-ok", action="store_true", help="training on it is allowed")
     parser.add_argument("--legal-hold", action="store_true", help="it must not be deleted")
     scoped(parser)
-    common(parser, run)
+    common(parser, run, takes="PATH... --kind KIND --space SPACE")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:

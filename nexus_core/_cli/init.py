@@ -45,7 +45,7 @@ nexus init --config prod.toml    create the stores of a configuration that you w
 """,
     )
     parser.add_argument("folder", nargs="?", metavar="DIR", help="where (this folder)")
-    common(parser, run)
+    common(parser, run, takes="[DIR]")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:

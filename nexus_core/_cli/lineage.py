@@ -30,7 +30,7 @@ nexus lineage ast_q2nf… --down --limit 20
     parser.add_argument("--down", action="store_true", help="what was made of it, not the origin")
     parser.add_argument("--limit", type=int, default=100, help="most edges to show (100)")
     scoped(parser)
-    common(parser, run)
+    common(parser, run, takes="ID")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ CONTEXT: Final[Mapping[str, str]] = {
     "role": "NEXUS_ROLE",
 }
 CONFIG: Final = "NEXUS_CONFIG"
+
+_FIRST_WORDS: Final = re.compile(r"[.,:;]")
 
 Run = Callable[..., int]
 Subparsers = Any
@@ -51,25 +54,29 @@ def verbs(parser: argparse.ArgumentParser) -> Subparsers:
 
 
 def verb(
-    subparsers: Subparsers, name: str, run: Run, text: str, examples: str
+    subparsers: Subparsers, name: str, run: Run, text: str, examples: str, *, takes: str = ""
 ) -> argparse.ArgumentParser:
     """One verb of a family, with the options that all commands take."""
     parser = cast(
         "argparse.ArgumentParser",
         subparsers.add_parser(
             name,
-            help=text.partition(".")[0].lower(),
+            help=_FIRST_WORDS.split(text[0].lower() + text[1:], maxsplit=1)[0],
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         ),
     )
     describe(parser, text, examples)
-    common(parser, run)
+    common(parser, run, takes=takes)
     return parser
 
 
-def common(parser: argparse.ArgumentParser, run: Run) -> None:
-    """The options that every command takes, and what the command runs."""
+def common(parser: argparse.ArgumentParser, run: Run, *, takes: str = "") -> None:
+    """The options that every command takes, and what the command runs.
+
+    ``takes`` are the words that the command cannot do without, for the first line of its page.
+    """
+    parser.usage = " ".join(filter(None, (parser.prog, takes, "[OPTIONS]")))
     parser.set_defaults(run=run)
     group = parser.add_argument_group("every command takes")
     group.add_argument(

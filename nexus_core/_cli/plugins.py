@@ -33,6 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         run_check,
         "Load plugins and say everything that is wrong with them, or what they offer.",
         "nexus plugins check filesystem sql",
+        takes="NAME...",
     )
     check.add_argument("names", nargs="+", metavar="NAME", help="names that `list` shows")
 

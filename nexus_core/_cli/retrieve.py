@@ -36,7 +36,7 @@ nexus retrieve "who approves travel?" --space handbook --text
     parser.add_argument("--index", help="name of the index (the configured one)")
     parser.add_argument("--index-version", type=int, metavar="N", help="its version (the latest)")
     scoped(parser)
-    common(parser, run)
+    common(parser, run, takes="TEXT")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:

@@ -43,7 +43,7 @@ nexus quickstart ~/Documents/notes --dir /tmp/try-nexus
     parser.add_argument(
         "--limit", type=int, default=100, metavar="N", help="most documents a tenant (100)"
     )
-    common(parser, run)
+    common(parser, run, takes="[PATH]")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
