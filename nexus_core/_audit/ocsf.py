@@ -84,7 +84,9 @@ _INFORMATIONAL, _LOW, _MEDIUM, _CRITICAL = (
     (3, "Medium"),
     (5, "Critical"),
 )
-_SUCCESSES: Final = frozenset(("ok", "unchanged", "recovered"))
+_SUCCESSES: Final = frozenset(("ok", "unchanged"))
+# Outcomes after which nobody knows what became of the operation.
+_OPEN_ENDS: Final = frozenset(("interrupted", "recovered"))
 _USER_TYPES: Final = {
     ActorKind.HUMAN: (1, "User"),
     ActorKind.SYSTEM: (3, "System"),
@@ -185,7 +187,7 @@ def _severity(record: AuditRecord | ErasedRecord) -> tuple[int, str]:
 
 
 def _status(record: AuditRecord | ErasedRecord) -> tuple[int, str]:
-    if record.outcome is None:
+    if record.outcome is None or record.outcome in _OPEN_ENDS:
         return 0, "Unknown"
     return (1, "Success") if record.outcome in _SUCCESSES else (2, "Failure")
 

@@ -205,15 +205,18 @@ def test_an_event_says_who_did_what_and_how_it_ended() -> None:
         record(action="raw.get", phase="denied", outcome="access.denied"),
         record(action="isolation.alarm", phase="event", outcome="isolation.violated"),
         record(action="raw.put", phase="outcome", outcome="store.timeout"),
+        record(action="raw.put", phase="outcome", outcome="recovered"),
+        record(action="raw.put"),
     )
-    applied, denied, alarm, failed = (conforms(event) for event in events(sink))
+    said = [conforms(event) for event in events(sink)]
+    applied, denied = said[:2]
     assert applied["actor"]["user"]["uid"] == "agent-7"
     assert applied["resources"] == [{"uid": "def-1"}]
     assert applied["metadata"]["tenant_uid"] == "acme"
     assert applied["metadata"]["log_name"] == "nexus.audit/v1/prod/acme"
     assert applied["metadata"]["correlation_uid"] == sink.of(SCOPE).entries[0].operation
-    assert [event["status_id"] for event in (applied, denied, alarm, failed)] == [1, 2, 2, 2]
-    assert [event["severity_id"] for event in (applied, denied, alarm, failed)] == [1, 3, 5, 2]
+    assert [event["status_id"] for event in said] == [1, 2, 2, 2, 0, 0]
+    assert [event["severity_id"] for event in said] == [1, 3, 5, 2, 2, 1]
     assert denied["status_code"] == "access.denied"
     assert denied["unmapped"]["ids"] == ["letters/" + denied["metadata"]["correlation_uid"][3:]]
 

@@ -242,7 +242,10 @@ def test_an_edge_survives_its_bytes(size: int) -> None:
     assert again.root() == copy.root() == oracle_root([*numbered(size), b"next"])
 
 
-@pytest.mark.parametrize(("size", "data"), [(1, b""), (3, b"x" * 32), (1, b"x" * 33), (-1, b"")])
+@pytest.mark.parametrize(
+    ("size", "data"),
+    [(1, b""), (3, b"x" * 32), (1, b"x" * 33), (2, b"x" * 31), (-1, b""), (-1, b"x" * 32)],
+)
 def test_an_edge_that_does_not_fit_is_refused(size: int, data: bytes) -> None:
     """An edge whose length is not what its size needs is refused."""
     with pytest.raises(AuditVerificationError):
