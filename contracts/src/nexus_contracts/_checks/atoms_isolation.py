@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from nexus_contracts._bench import IDS, SCOPES, Bench
+from nexus_contracts._bench import IDS, SCOPES, SUBJECTS, Bench
 from nexus_contracts._checks.atoms import dump, edge, ids, insert, one, record
 from nexus_contracts._checks.common import (
     broken_settings_are_reported,
@@ -38,6 +38,11 @@ check("CFG-203")(broken_settings_are_reported)
 SHARED_IDS = ("a", "A", "a%", "a_", "ab")
 
 
+VERBS = tuple(
+    "insert insert keep link replace remove require get query filter count walk".split()  # noqa: SIM905
+)
+
+
 def stream_of(bench: Bench, scope: Scope, length: int) -> list[Call]:
     """One scope's calls: every verb over few shared ids, so that scopes meet in all of them."""
     rng = bench.random
@@ -46,9 +51,7 @@ def stream_of(bench: Bench, scope: Scope, length: int) -> list[Call]:
         name = rng.choice(SHARED_IDS)
         kind = rng.choice(("data", "chat", scope.tenant_id))
         body = rng.choice((b"same", b"other"))
-        verb = rng.choice(
-            ["insert", "insert", "keep", "link", "replace", "remove", "require", "get", "query", "filter", "count", "walk"]
-        )
+        verb = rng.choice(VERBS)
         new = record(name, kind=kind, body=body)
         if verb == "insert":
             calls.append(Call(scope, "commit", ([Insert(new)],)))
@@ -90,8 +93,8 @@ def stream_of(bench: Bench, scope: Scope, length: int) -> list[Call]:
 @check("TEN-201")
 def atoms_two_run(bench: Bench) -> None:
     """Two-run over all verbs, for several subjects among adversarial twins."""
-    for _ in range(4):
-        scopes = bench.cast()
+    for subject in SUBJECTS:
+        scopes = bench.cast(subject=subject)
         mixed, _places = interleaved(
             bench.random, [stream_of(bench, scope, 28) for scope in scopes]
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from nexus_contracts._bench import JOINED, KEYS, Bench
+from nexus_contracts._bench import JOINED, KEYS, SUBJECTS, Bench
 from nexus_contracts._checks.raw import attributes, read
 from nexus_contracts._registry import check
 from nexus_contracts._twins import Call, Ref, interference, interleaved, perform
@@ -68,8 +68,8 @@ def act(backend: Any, call: Call, results: Any) -> Any:
 @check("TEN-101")
 def raw_two_run(bench: Bench) -> None:
     """Two-run over all verbs, for several subjects among adversarial twins."""
-    for _ in range(4):
-        scopes = bench.cast()
+    for subject in SUBJECTS:
+        scopes = bench.cast(subject=subject)
         keys = [*JOINED, *bench.random.sample(KEYS, 4)]
         mixed, _places = interleaved(
             bench.random, [stream_of(bench, scope, keys, 24) for scope in scopes]
