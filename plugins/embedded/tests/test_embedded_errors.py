@@ -208,3 +208,23 @@ def test_deleted_content_is_overwritten(lab: Lab) -> None:
     assert b"canary7" in content
     assert b"canary8" not in content
     assert b"stamp of r9" not in content
+
+
+def test_a_dropped_index_is_overwritten(lab: Lab) -> None:
+    """After the log was folded in, no byte of a dropped index's rows or filters is in the file."""
+    store = lab.build()
+    kept = store.create_index(lab.a, lab.definition(name="kept", fields={"note": "str"}))
+    ref = store.create_index(lab.a, lab.definition(fields={"note": "str"}))
+    store.upsert(lab.a, kept, lab.batch([("k", [1, 0, 0], {"note": "canary of the kept"})]))
+    rows: list[Any] = [(f"r{n}", [1, n, 0], {"note": f"canary{n}"}) for n in range(50)]
+    store.upsert(lab.a, ref, lab.batch(rows))
+    store.delete(lab.a, ref, ["r3"])
+    store.drop_index(lab.a, ref)
+    store.close()
+    content = lab.database(lab.a).read_bytes()
+    assert content.count(b"canary") == content.count(b"canary of the kept") > 0
+    db = sqlite3.connect(lab.database(lab.a))
+    for table in ("vec", "term", "removed", "part"):
+        parts = db.execute(f"SELECT DISTINCT part FROM {table}").fetchall()  # noqa: S608
+        assert parts in ([(1,)], [])
+    db.close()

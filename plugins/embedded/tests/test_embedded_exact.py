@@ -112,6 +112,26 @@ def test_a_vector_is_at_no_distance_from_itself(row: list[float], power: int) ->
     assert distances("l2sq", rows, rows[0]).tolist() == [0.0]
 
 
+def test_cosine_stays_within_its_range(lab_type: type[Lab]) -> None:
+    """Nearly parallel and nearly opposite vectors, whose rounding would leave it, are in [0, 2]."""
+    rng = np.random.default_rng(1)
+    table = np.tile(rng.standard_normal(4), (2000, 1))
+    # Directions that differ by less than float64 can tell a cosine from 1.
+    table[:, 0] = rng.standard_normal(2000) * 10.0 ** rng.uniform(-9, -7, 2000)
+    rows = table.astype(np.float32)
+    rows[1000:] *= np.float32(-1)
+    query, wide = rows[0], rows.astype(np.float64)
+    rough = [
+        1 - math.fsum(row * wide[0]) / math.sqrt(math.fsum(row * row) * math.fsum(wide[0] ** 2))
+        for row in wide
+    ]
+    assert min(rough) < 0
+    measured = distances("cosine", rows, query).tolist()
+    assert measured == [lab_type.distance("cosine", query.tolist(), row) for row in rows.tolist()]
+    assert min(measured) == 0.0
+    assert max(measured) == 2.0
+
+
 @pytest.mark.parametrize("length", [2.0**-149, 1e-40, 1e-20, 1.0, 1e17])
 def test_cosine_does_not_depend_on_length(length: float) -> None:
     """Subnormal and huge vectors have the cosine of their direction."""

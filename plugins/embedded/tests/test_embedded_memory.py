@@ -12,7 +12,7 @@ import pytest
 from nexus_embedded import _matrix, _parts
 from nexus_embedded._backend import EmbeddedVectors
 
-from nexus_core.spi import IndexRef, IntegrityError, VectorBackend
+from nexus_core.spi import ContainsAll, Eq, Filter, In, IndexRef, IntegrityError, Ne, VectorBackend
 
 if TYPE_CHECKING:
     from plugins.embedded.tests.conftest import Lab
@@ -148,6 +148,76 @@ def test_a_file_restored_from_an_older_copy_is_read_anew(lab: Lab) -> None:
     assert len(lab.ask(store, lab.a, ref, [[0, 1, 0]], 99)[0]) == 21
 
 
+def test_an_index_made_again_elsewhere_is_read_anew(lab: Lab, store: VectorBackend) -> None:
+    """A cached index that another store dropped and made again with as many rows is not used."""
+    other = lab.build()
+    ref = store.create_index(lab.a, lab.definition(metric="l2sq"))
+    store.upsert(lab.a, ref, lab.batch(numbered(5)))
+    assert lab.ask(store, lab.a, ref, [[4, 1, 0]], 1) == [[("r0004", 0.0)]]
+    other.drop_index(lab.a, ref)
+    new = other.create_index(lab.a, lab.definition(metric="l2sq"))
+    other.upsert(lab.a, new, lab.batch(numbered(5, start=4)))
+    assert lab.ask(store, lab.a, new, [[4, 1, 0]], 9) == [
+        lab.ranked("l2sq", [4, 1, 0], {n: v for n, v, _ in numbered(5, start=4)}, 9)
+    ]
+
+
+def test_what_was_dropped_or_erased_leaves_memory(lab: Lab, store: VectorBackend) -> None:
+    """A store lets go of vectors when it drops or erases them, or learns that another did."""
+    other = lab.build()
+    refs = [store.create_index(lab.a, lab.definition(name=f"i{n}")) for n in range(3)]
+    for ref in refs:
+        store.upsert(lab.a, ref, lab.batch(numbered(3)))
+        for one in (store, other):
+            lab.ask(one, lab.a, ref, [[1, 0, 0]], 1)
+    store.drop_index(lab.a, refs[0])
+    assert [matrix.incarnation for matrix in cached(store)] == [r.incarnation for r in refs[1:]]
+    assert store.erase(lab.a) == 6
+    assert cached(store) == []
+    assert len(cached(other)) == 3
+    assert list(other.list_indexes(lab.a)) == []
+    assert cached(other) == []
+
+
+def test_filters_follow_the_rows(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept answers for single values are right after any writes, near the log's end or past it."""
+    monkeypatch.setattr(_parts, "_LOG_LEAST", 4)
+    writer, near, behind = lab.build(), lab.build(), lab.build()
+    definition = lab.definition(metric="l2sq", fields={"n": "int", "l": "str[]"})
+    ref = writer.create_index(lab.a, definition)
+    dice = lab.dice(9)
+    model: dict[str, Any] = {}
+    filters: list[Filter] = [Eq("n", 0), In("n", (1, 2)), Ne("n", 2), ContainsAll("l", ("a", "b"))]
+    filters += [Eq("n", value) for value in range(3, 25)]
+    for turn in range(150):
+        name = f"r{dice.randrange(20)}"
+        if turn % 3 == 2:
+            assert writer.delete(lab.a, ref, [name]) == (model.pop(name, None) is not None)
+        else:
+            fields = {"n": dice.randrange(4), "l": tuple(dice.sample("abc", 2))}
+            model[name] = ([float(turn), 0.0, 0.0], fields)
+            writer.upsert(lab.a, ref, lab.batch([(name, *model[name])]))
+        for one in [near] if turn % 29 else [near, behind]:
+            for where in filters[:4] if turn % 10 else filters:
+                rows = {i: v for i, (v, f) in model.items() if lab.holds(where, f)}
+                found = lab.ask(one, lab.a, ref, [[9, 0, 0]], 30, where)
+                assert found == [lab.ranked("l2sq", [9, 0, 0], rows, 30)]
+    (matrix,) = cached(near)
+    assert len(matrix.lookups._known) == 16
+    assert matrix.bytes > matrix.lookups.bytes > 0
+
+
+def test_a_value_once_looked_up_is_not_read_again(lab: Lab, store: VectorBackend) -> None:
+    """The second query with a filter reads only what was written since the first."""
+    ref = store.create_index(lab.a, lab.definition(metric="l2sq", fields={"n": "int"}))
+    rows: list[Any] = [(name, vector, {"n": 7}) for name, vector, _ in numbered(50)]
+    store.upsert(lab.a, ref, lab.batch(rows))
+    assert len(lab.ask(store, lab.a, ref, [[0, 1, 0]], 99, Eq("n", 7))[0]) == 50
+    edit(lab, "DELETE FROM term WHERE number < 40")
+    store.upsert(lab.a, ref, lab.batch([("new", [0.5, 1, 0], {"n": 7})]))
+    assert len(lab.ask(store, lab.a, ref, [[0, 1, 0]], 99, Eq("n", 7))[0]) == 51
+
+
 def test_a_transaction_older_than_the_cache_is_begun_again(lab: Lab, store: VectorBackend) -> None:
     """A query whose snapshot another thread has overtaken answers from the later one."""
     ref = store.create_index(lab.a, lab.definition(metric="l2sq"))
@@ -160,7 +230,7 @@ def test_a_transaction_older_than_the_cache_is_begun_again(lab: Lab, store: Vect
         with lab.build()._transaction(lab.a, "BEGIN") as later:  # type: ignore[attr-defined]
             matrix.view(later, _parts.require_part(later, ref))
         assert matrix.ahead_of(_parts.require_part(db, ref))
-        part, view = store._view(db, lab.a, ref)
+        part, view, _ = store._view(db, lab.a, ref)
     assert (part.rows, len(view)) == (4, 4)
 
 
@@ -183,6 +253,11 @@ def test_damaged_rows_are_an_integrity_error(lab: Lab, store: VectorBackend, sql
     for _ in range(2):
         with pytest.raises(IntegrityError):
             lab.ask(store, lab.a, ref, [[0, 1, 0]], 1)
+    if "zeroblob" in sql:
+        with pytest.raises(IntegrityError):
+            store.get(lab.a, ref, ["r0002"])
+        with pytest.raises(IntegrityError):
+            store.scan(lab.a, ref)
 
 
 @pytest.mark.parametrize("text", ["''", "'{'", "'[]'", "'3'", "CAST(x'ff' AS TEXT)"])
@@ -208,8 +283,6 @@ def test_terms_of_rows_that_are_not_there_are_an_integrity_error(
     ref = store.create_index(lab.a, lab.definition(fields={"n": "int"}))
     rows = [(f"r{n}", [1.0, n, 0.0], {"n": n % 2}) for n in range(8)]
     store.upsert(lab.a, ref, lab.batch(rows))
-    from nexus_core.spi import Eq
-
     for number in (0, 9, 10**6):
         edit(lab, f"INSERT INTO term VALUES (1, 'n', 7, {number})")  # noqa: S608
         with pytest.raises(IntegrityError):

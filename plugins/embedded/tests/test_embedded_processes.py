@@ -302,6 +302,33 @@ while True:
         assert list((lab.root / "v1" / "prod").iterdir()) == []
 
 
+def test_a_child_keeps_what_it_writes_after_its_parent_closed(lab: Lab) -> None:
+    """A child's connection holds locks of its own: the parent's end does not take its log away."""
+    ref = lab.build().create_index(lab.a, lab.definition(metric="l2sq"))
+    code = """
+import os
+scope = spi.Scope("acme", "prod")
+ref = store.get_index(scope, "notes", 1)
+store.upsert(scope, ref, rows(["before"], [[0, 0, 0]]))
+ready, go = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    ask(scope, ref, [0, 0, 0], 3)
+    os.write(ready[1], b"1")
+    os.read(go[0], 1)
+    store.upsert(scope, ref, rows(["child"], [[1, 0, 0]]))
+    os._exit(0)
+os.read(ready[0], 1)
+store.close()
+os.write(go[1], b"1")
+say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    lab.close()
+    with lab.worker(code) as other:
+        assert heard(other) == "0"
+    assert [row.id for row in lab.build().scan(lab.a, ref).rows] == ["before", "child"]
+
+
 def test_a_fork_carries_no_lock_and_no_connection_over(lab: Lab) -> None:
     """Parent and child both go on after a fork, and neither loses what it acknowledged."""
     lab.build().create_index(lab.a, lab.definition(metric="l2sq"))

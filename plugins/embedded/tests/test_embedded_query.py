@@ -174,6 +174,19 @@ def test_lengths_from_subnormal_to_huge_keep_recall_at_one(
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("length", [1e-21, 1e-22, 3e-23])
+def test_products_that_underflow_keep_recall_at_one(
+    lab: Lab, store: VectorBackend, metric: Metric, length: float
+) -> None:
+    """Where float32 products keep a bit or two, the order is still that of exact distances."""
+    ref = store.create_index(lab.a, lab.definition(dimension=8, metric=metric))
+    data = [[value * length for value in row] for row in clustered(lab.dice(3), 300, 8, 0.3)]
+    rows = fill(lab, store, lab.a, ref, data)
+    answers = lab.ask(store, lab.a, ref, data[:5], 20)
+    assert answers == [lab.ranked(metric, query, rows, 20) for query in data[:5]]
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_the_answer_survives_the_worst_rounding_of_the_first_pass(
     lab: Lab, metric: Metric, monkeypatch: pytest.MonkeyPatch
 ) -> None:

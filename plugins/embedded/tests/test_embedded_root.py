@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from nexus_embedded._database import create_database
 
 from nexus_core.spi import ConfigurationError, NotFoundError, UnavailableError
 
@@ -88,22 +90,46 @@ def test_check_reports_an_engine_that_is_too_old(lab: Lab, monkeypatch: pytest.M
     assert codes(lab) == {"store.engine"}
 
 
-def test_check_reports_everything_at_once(lab: Lab) -> None:
-    """Missing permission and a missing marker are both found in one pass."""
-    script = (
-        "import os; os.setgid(65534); os.setuid(65534)\n"
-        "say(*sorted({p.code for p in store.check()}))"
-    )
-    if os.geteuid() != 0:
-        script = script.split("\n")[1]
-    (lab.root / MARKER).unlink()
-    for folder in (lab.base, *list(lab.base.parents)[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
-    lab.root.chmod(0o500 if os.geteuid() else 0o755)
-    with lab.worker(script) as other:
+NOBODY = "import os\nif os.geteuid() == 0:\n    os.setgid(65534); os.setuid(65534)\n"
+
+
+@pytest.fixture
+def open_lab(lab_type: type[Lab]) -> Iterator[Lab]:
+    """A root in a place that every user of the machine can reach."""
+    with tempfile.TemporaryDirectory() as base:
+        Path(base).chmod(0o755)
+        lab = lab_type(Path(base))
+        lab.provision()
+        lab.root.chmod(0o755)
+        yield lab
+        lab.root.chmod(0o755)
+
+
+def test_check_reports_everything_at_once(open_lab: Lab) -> None:
+    """Missing permission and a missing marker are both found in one pass, leaving no trace."""
+    (open_lab.root / MARKER).unlink()
+    open_lab.root.chmod(0o555)
+    before = open_lab.tree()
+    with open_lab.worker(NOBODY + "say(*sorted({p.code for p in store.check()}))") as other:
         out, _ = other.communicate()
-    lab.root.chmod(0o700)
     assert out.split() == ["store.permission", "store.unprovisioned"]
+    assert open_lab.tree() == before
+
+
+def test_check_reports_a_root_that_it_may_not_even_look_at(open_lab: Lab) -> None:
+    """A root behind a directory that this user may not search is a problem, not an exception."""
+    open_lab.base.chmod(0o700)
+    with open_lab.worker(NOBODY + "say(*[p.code for p in store.check()])") as other:
+        out, _ = other.communicate()
+    assert out.split() == ([] if os.geteuid() else ["store.missing"])
+
+
+def test_a_database_is_never_made_in_a_root_that_is_gone(lab: Lab) -> None:
+    """Even in the instant between looking and making, the marker must be there."""
+    shutil.rmtree(lab.root)
+    with pytest.raises(UnavailableError):
+        create_database(lab.root, lab.a, 1.0)
+    assert lab.tree() == {}
 
 
 def test_provisioning_refuses_a_directory_that_holds_something_else(lab: Lab) -> None:

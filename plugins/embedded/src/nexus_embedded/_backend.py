@@ -38,7 +38,7 @@ from nexus_embedded._matrix import View
 from nexus_embedded._nearest import Neighbours, nearest
 from nexus_embedded._parts import Part
 from nexus_embedded._pool import READ, WRITE, Pool, drop
-from nexus_embedded._terms import matching
+from nexus_embedded._terms import Lookups, matching
 
 
 @final
@@ -115,12 +115,12 @@ class EmbeddedVectors(VectorBackend):
     def delete_where(self, scope: Scope, ref: IndexRef, where: Filter) -> int:
         with self._transaction(scope, WRITE) as db:
             part = _parts.require_part(db, ref)
-            return _rows.delete_matching(db, part, matching(db, part.part, where))
+            return _rows.delete_matching(db, part, matching(db, part, where))
 
     def count(self, scope: Scope, ref: IndexRef, where: Filter | None) -> int:
         with self._transaction(scope, READ) as db:
             part = _parts.require_part(db, ref)
-            return part.rows if where is None else matching(db, part.part, where).count(part.rows)
+            return part.rows if where is None else matching(db, part, where).count(part.rows)
 
     def scan(
         self, scope: Scope, ref: IndexRef, *, after: str | None = None, limit: int = 1000
@@ -153,9 +153,9 @@ class EmbeddedVectors(VectorBackend):
         include_vectors: bool = False,
     ) -> Sequence[Sequence[StoredHit]]:
         with self._transaction(scope, READ) as db:
-            part, view = self._view(db, scope, ref)
+            part, view, lookups = self._view(db, scope, ref)
             _require_dimension(queries, part)
-            chosen = None if where is None else matching(db, part.part, where)
+            chosen = None if where is None else matching(db, part, where, lookups)
             rows = np.frombuffer(queries.data, "<f4").astype(np.float32, copy=False)
             rows = rows.reshape(-1, queries.dimension)
             return [
@@ -163,7 +163,9 @@ class EmbeddedVectors(VectorBackend):
                 for found in nearest(view, part.definition.metric, rows, k, chosen)
             ]
 
-    def _view(self, db: sqlite3.Connection, scope: Scope, ref: IndexRef) -> tuple[Part, View]:
+    def _view(
+        self, db: sqlite3.Connection, scope: Scope, ref: IndexRef
+    ) -> tuple[Part, View, Lookups]:
         part = _parts.require_part(db, ref)
         matrix = self._cache.matrix(scope, part)
         with matrix.lock:
@@ -175,7 +177,7 @@ class EmbeddedVectors(VectorBackend):
                 part = _parts.require_part(db, ref)
             view = matrix.view(db, part)
         self._cache.settle()
-        return part, view
+        return part, view, matrix.lookups
 
     @contextmanager
     def _transaction(self, scope: Scope, begin: str) -> Iterator[sqlite3.Connection]:

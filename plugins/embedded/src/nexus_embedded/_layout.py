@@ -19,6 +19,7 @@ import json
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -115,14 +116,14 @@ def provision(root: Path) -> Sequence[str]:
 
     Raises ``ConfigurationError`` for a root that holds something else, or a newer layout.
     """
-    if root.exists() and not root.is_dir():
-        raise ConfigurationError(_root_problems(root))
+    if os.path.lexists(root) and (wrong := _root_problems(root)):
+        raise ConfigurationError(wrong)
     if (root / MARKER).exists():
         problem = _marker_problem(root)
         if problem is not None:
             raise ConfigurationError([problem])
         return ()
-    if root.is_dir() and any(root.iterdir()):
+    if root.exists() and any(root.iterdir()):
         raise ConfigurationError(
             [
                 Problem(
@@ -147,10 +148,9 @@ def provision(root: Path) -> Sequence[str]:
 def problems(root: Path) -> Sequence[Problem]:
     """Everything that stops the store from working; nothing is created or opened for writing."""
     found = _root_problems(root)
-    if root.is_dir():
-        marker = _marker_problem(root)
-        if marker is not None:
-            found.append(marker)
+    marker = _marker_problem(root)
+    if marker is not None and all(one.code != "store.missing" for one in found):
+        found.append(marker)
     if os.name != "posix":
         found.append(
             Problem(
@@ -173,13 +173,20 @@ def problems(root: Path) -> Sequence[Problem]:
 
 
 def _root_problems(root: Path) -> list[Problem]:
-    if not root.is_dir():
-        what = "is not a directory" if os.path.lexists(root) else "does not exist"
+    try:
+        status = root.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        what, readable = "does not exist", False
+    except OSError:
+        what, readable = "cannot be reached", False
+    else:
+        what, readable = "is not a directory", stat.S_ISDIR(status.st_mode)
+    if not readable:
         return [
             Problem(
                 path="root",
                 what=f"{root} {what}",
-                fix="correct the path, or provision the store",
+                fix="correct the path or its permissions, or provision the store",
                 code="store.missing",
             )
         ]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from nexus_core.spi import IntegrityError
 from nexus_embedded._exact import Rows
 from nexus_embedded._parts import Part
-from nexus_embedded._terms import Numbers, found
+from nexus_embedded._terms import REMOVED, Lookups, Numbers, found, read_numbers
 
 _CHUNK_BYTES: Final = 1 << 20
 # Room for new rows; memory that is never touched is never taken.
@@ -26,7 +26,6 @@ _ROOM: Final = 1024
 _LOG_SHARE: Final = 4
 
 _LOAD: Final = "SELECT pk - ?1, vector FROM vec WHERE pk >= ?1 + ?2 AND pk < ?1 + ?3 ORDER BY pk"
-_REMOVED: Final = "SELECT number FROM removed WHERE part = ? AND seq > ?"
 
 
 @attrs.frozen(eq=False)
@@ -59,18 +58,22 @@ class View:
 
 
 class Matrix:
-    """The vectors of one incarnation of an index. Hold ``lock`` around ``ahead_of``, ``view``."""
+    """The vectors of one incarnation of an index, and its filters' answers.
+
+    Hold ``lock`` around ``ahead_of`` and ``view``.
+    """
 
     def __init__(self, part: Part) -> None:
         self.incarnation = part.incarnation
         self.lock = threading.Lock()
+        self.lookups = Lookups()
         self._dimension = part.definition.dimension
         self._reset()
 
     @property
     def bytes(self) -> int:
         """Memory in use."""
-        return self._used * (4 * self._dimension + 12) + self._dead.nbytes
+        return self._used * (4 * self._dimension + 12) + self._dead.nbytes + self.lookups.bytes
 
     def ahead_of(self, part: Part) -> bool:
         """Whether another thread has brought the matrix past the transaction that read ``part``."""
@@ -105,8 +108,8 @@ class Matrix:
         if part.next > self._next:
             self._append(db, part)
         if part.gone > self._gone:
-            log = db.execute(_REMOVED, (part.part, self._gone)).fetchall()
-            positions = found(self._numbers[: self._used], np.array(log, np.int64).ravel())
+            removed = read_numbers(db, REMOVED, part.part, self._gone)
+            positions = found(self._numbers[: self._used], removed)
             self._dead = np.concatenate((self._dead, positions[positions >= 0]))
         self._next, self._gone = part.next, part.gone
         if self._used - self._dead.size != part.rows:

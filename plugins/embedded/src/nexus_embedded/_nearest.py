@@ -11,7 +11,6 @@ A cheaper first pass over coarser copies of the vectors would be another way to 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
@@ -147,20 +146,21 @@ def _possible(near: Rows, far: Rows, k: int) -> Numbers:
     """
     chosen = np.flatnonzero(near <= _enough(far, k))
     if chosen.size > k:
-        least = np.partition(far[chosen], k - 1)[k - 1]
-        chosen = chosen[near[chosen] <= least]
+        chosen = chosen[near[chosen] <= _least(far[chosen], k)]
     return chosen
 
 
 def _enough(far: Rows, k: int) -> float:
-    """A finite value that at least ``k`` rows do not exceed, and not many more than that."""
+    """A value that at least ``k`` rows do not exceed, and as a rule not many more than that."""
     width = min(far.size // (_GROUPS * k), _GROUP_ROWS)
-    if width > 1:
-        # The least of each group: k groups with one below a value make k rows below it. Far
-        # cheaper than a partition of all rows.
-        groups = far.size // width
-        least = far[: width * groups].reshape(width, groups).min(axis=0)
-        value = float(np.partition(least, k - 1)[k - 1])
-        if math.isfinite(value):
-            return value
-    return float(np.partition(far, k - 1)[k - 1])
+    if width < 2:
+        return _least(far, k)
+    # The least of each group: k groups with one below a value make k rows below it. Far cheaper
+    # than a partition of all rows.
+    groups = far.size // width
+    return _least(far[: width * groups].reshape(width, groups).min(axis=0), k)
+
+
+def _least(values: Rows, k: int) -> float:
+    """The k-th least value."""
+    return float(np.partition(values, k - 1)[k - 1])

@@ -12,6 +12,8 @@ Booleans are stored as blobs, which equal no number.
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any, Final, TypeAlias
@@ -40,6 +42,7 @@ from nexus_core.spi import (
     Or,
     Prefix,
 )
+from nexus_embedded._parts import Part
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 Value: TypeAlias = str | int | float | bytes
@@ -48,6 +51,10 @@ _EMPTY_LIST: Final = b""
 _NOTHING: Final[Numbers] = np.empty(0, np.int64)
 
 _EQUAL: Final = "SELECT group_concat(number) FROM term WHERE part = ? AND field = ? AND value = ?"
+_EQUAL_SINCE: Final = (
+    "SELECT group_concat(number) FROM term "
+    "WHERE part = ? AND field = ? AND value = ? AND number >= ?"
+)
 _LESS: Final = "SELECT group_concat(number) FROM term WHERE part = ? AND field = ? AND value < ?"
 _AT_MOST: Final = (
     "SELECT group_concat(number) FROM term WHERE part = ? AND field = ? AND value <= ?"
@@ -61,6 +68,10 @@ _BETWEEN: Final = (
     "WHERE part = ? AND field = ? AND value >= ? AND value < ?"
 )
 _PRESENT: Final = "SELECT group_concat(number) FROM term WHERE part = ? AND field = ?"
+
+# Row numbers that were removed after a count of removals.
+REMOVED: Final = "SELECT group_concat(number) FROM removed WHERE part = ? AND seq > ?"
+_LOOKUPS: Final = 16
 
 
 @attrs.frozen(eq=False)
@@ -85,12 +96,18 @@ def terms_of(fields: Fields) -> Iterator[tuple[str, Value]]:
             yield field, _stored(value)
 
 
-def matching(db: sqlite3.Connection, part: int, where: Filter) -> Matching:
-    """Evaluate a checked filter over an index, in the transaction that is open on ``db``."""
+def matching(
+    db: sqlite3.Connection, part: Part, where: Filter, lookups: Lookups | None = None
+) -> Matching:
+    """Evaluate a checked filter over an index, in the transaction that is open on ``db``.
 
-    def find(sql: str, *arguments: Value) -> Numbers:
-        (text,) = db.execute(sql, (part, *arguments)).fetchone()
-        return _NOTHING if text is None else _ascending(text)
+    With ``lookups``, answers for single values are kept there and caught up instead of read anew.
+    """
+
+    def find(sql: str, field: str, *values: Value) -> Numbers:
+        if lookups is not None and sql is _EQUAL:
+            return lookups.find(db, part, field, values[0])
+        return read_numbers(db, sql, part.part, field, *values)
 
     def evaluate(node: Filter) -> Matching:
         if isinstance(node, Not):
@@ -106,6 +123,52 @@ def matching(db: sqlite3.Connection, part: int, where: Filter) -> Matching:
         return Matching(_LEAVES[type(node)](node, find))
 
     return evaluate(where)
+
+
+class Lookups:
+    """Answers of look-ups for single values, of one incarnation of an index. Thread-safe.
+
+    A row's number is in an answer or not for as long as the row is there, so an answer is caught
+    up by the numbers given since, less those removed since.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, Value], tuple[int, int, Numbers]] = OrderedDict()
+
+    @property
+    def bytes(self) -> int:
+        """Memory in use."""
+        with self._lock:
+            return sum(numbers.nbytes for _, _, numbers in self._known.values())
+
+    def find(self, db: sqlite3.Connection, part: Part, field: str, value: Value) -> Numbers:
+        """The rows with the value, as the transaction that is open on ``db`` has them."""
+        with self._lock:
+            known = self._known.get((field, value))
+        if known is not None and known[:2] == (part.next, part.gone):
+            return known[2]
+        numbers = self._caught_up(db, part, (field, value), known)
+        with self._lock:
+            self._known[field, value] = part.next, part.gone, numbers
+            self._known.move_to_end((field, value))
+            if len(self._known) > _LOOKUPS:
+                self._known.popitem(last=False)
+        return numbers
+
+    @staticmethod
+    def _caught_up(
+        db: sqlite3.Connection,
+        part: Part,
+        term: tuple[str, Value],
+        known: tuple[int, int, Numbers] | None,
+    ) -> Numbers:
+        if known is None or known[0] > part.next or not part.floor <= known[1] <= part.gone:
+            return read_numbers(db, _EQUAL, part.part, *term)
+        since, gone, numbers = known
+        added = read_numbers(db, _EQUAL_SINCE, part.part, *term, since)
+        removed = read_numbers(db, REMOVED, part.part, gone)
+        return np.concatenate((numbers[found(removed, numbers) < 0], added))
 
 
 _Find: TypeAlias = Callable[..., Numbers]
@@ -156,7 +219,11 @@ def _successor(prefix: str) -> str | None:
     return None
 
 
-def _ascending(text: str) -> Numbers:
+def read_numbers(db: sqlite3.Connection, sql: str, *arguments: Value) -> Numbers:
+    """Ascending row numbers, from a query that answers with one text of them."""
+    (text,) = db.execute(sql, arguments).fetchone()
+    if text is None:
+        return _NOTHING
     numbers = np.fromstring(text, dtype=np.int64, sep=",")
     # A single value's rows come in order; a range's come in order of value.
     return numbers if bool((numbers[1:] > numbers[:-1]).all()) else np.unique(numbers)
