@@ -43,16 +43,24 @@ def broken(what: str, fix: str) -> Fault:
     return Fault(PluginContractError, what, fix)
 
 
-def describe(error: BaseException) -> str:
-    """Type, first line and innermost place of what a plugin raised, for the operator."""
+def describe(error: BaseException, module: str = "") -> str:
+    """Type, text and place of what a plugin raised, on one line, for the operator.
+
+    The place is the innermost one in the module's own package, or else the innermost of all.
+    """
     try:
         text = str(error)
     except Exception:  # noqa: BLE001  # a broken __str__ must not hide which error it was
         text = "(its text cannot be shown)"
-    lines = text.strip().splitlines()
-    said = f": {lines[0][:_TEXT_LIMIT]}" if lines else ""
+    words = " ".join(text.split())[:_TEXT_LIMIT]
+    said = f": {words}" if words else ""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f", at {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+    package = module.partition(".")[0]
+    own = [frame for frame in frames if package in Path(frame.filename).with_suffix("").parts]
+    place = ""
+    if frames:
+        frame = (own or frames)[-1]
+        place = f", at {Path(frame.filename).name} line {frame.lineno}"
     return f"{type(error).__name__}{said}{place}"
 
 

@@ -37,7 +37,7 @@ def import_offer(offer: Offer) -> ModuleType | Fault:
     except BaseException as error:  # noqa: BLE001  # SystemExit too: see above
         return Fault(
             PluginLoadError,
-            f"importing {offer.module} failed: {describe(error)}",
+            f"importing {offer.module} failed: {describe(error, offer.module)}",
             "repair or reinstall the distribution, or take its name out of the configuration",
         )
     if not isinstance(module, ModuleType):

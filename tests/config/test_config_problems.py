@@ -107,6 +107,7 @@ def test_no_part_of_a_value_is_repeated(value: str, cut: Any, change: Any, frame
         ("user:1234", "pin 1234 is weak", "is not accepted"),
         ("pin", "the pin is weak", "is not accepted"),
         ("pin", "spinning", "spinning"),
+        ("pinn", "spinning", "is not accepted"),
         ("a", "a path is needed", "a path is needed"),
     ],
 )

@@ -50,6 +50,8 @@ def refused(site: Any, source: str, kind: type[PluginError], text: str) -> str:
         ("raise GeneratorExit", "GeneratorExit"),
         ("def broken(:\n", "SyntaxError"),
         ("class E(Exception):\n  def __str__(self): raise OSError\nraise E", "cannot be shown"),
+        ("raise ValueError('one:\\n  two\\n')", "ValueError: one: two, at nexus_fake_"),
+        ("\nimport json\njson.loads('{')", "py line 3"),
         ("raise BaseExceptionGroup('many', [SystemExit(1)])", "many"),
     ],
 )
