@@ -6,7 +6,7 @@ import random
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +17,15 @@ import attrs
 from nexus_contracts._harness import BackDoor, BackendHarness, Namespace
 from nexus_contracts.memory import plugin as memory
 from nexus_core import Nexus, NexusError, RequestContext, Scope
-from nexus_core.spi import Backend, BackendConfig, BackendSpec, StoreError, StoreRole, hookimpl
+from nexus_core.spi import (
+    Backend,
+    BackendConfig,
+    BackendSpec,
+    IndexDefinition,
+    StoreError,
+    StoreRole,
+    hookimpl,
+)
 
 E = TypeVar("E", bound=StoreError)
 
@@ -172,10 +180,16 @@ class Bench:
     # -- the core on top ---------------------------------------------------------------------
 
     @contextmanager
-    def nexus(self, backend: Backend, *, spec: BackendSpec | None = None) -> Iterator[Nexus]:
+    def nexus(
+        self,
+        backend: Backend,
+        *,
+        spec: BackendSpec | None = None,
+        indexes: Sequence[IndexDefinition] = (),
+    ) -> Iterator[Nexus]:
         """A deployment whose store for the role under test is ``backend``; the others are memory.
 
-        Closes the backend when it ends.
+        ``indexes`` are the operator's definitions. Closes the backend when it ends.
         """
         from nexus_core._config import load
         from nexus_core._plugins import Registry
@@ -191,6 +205,13 @@ class Bench:
                 for each in StoreRole
             ),
         ]
+        if indexes:
+            lines.append('[embedders.own]\nexternal = true\nuse = "e@1"\n')
+        for each in indexes:
+            lines.append(
+                f'[[indexes]]\nname = "{each.name}"\nversion = {each.version}\n'
+                f'dimension = {each.dimension}\nmetric = "{each.metric}"\nembedder = "e@1"\n'
+            )
         path = self.namespace().path / "nexus.toml"
         path.write_text("".join(lines), encoding="utf-8")
         registry = Registry.of({"subject": module, "memory": memory})
