@@ -60,7 +60,7 @@ use = "lexical@1"
 [[indexes]]
 name = "main"
 version = 1
-dimension = 1024
+dimension = 384
 metric = "cosine"
 embedder = "lexical@1"
 
