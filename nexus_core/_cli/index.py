@@ -45,8 +45,8 @@ def _define(family: Any) -> None:
         run_define,
         "Propose an index. Nothing is defined until somebody else approves and it is applied.",
         """
-nexus index define papers --dimension 1024 --metric cosine --embedder lexical@1
-nexus index define papers --index-version 2 --dimension 1024 --metric cosine \\
+nexus index define papers --dimension 384 --metric cosine --embedder lexical@1
+nexus index define papers --index-version 2 --dimension 384 --metric cosine \\
     --embedder lexical@1 --field year:int --field tags:str[]
 """,
         takes="NAME --dimension N --metric METRIC --embedder NAME@VERSION",

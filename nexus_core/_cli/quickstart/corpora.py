@@ -46,7 +46,7 @@ def packages(limit: int, *, own: bool = False) -> Corpus:
         if described is not None and bool(_OWN.match(described[0].logical_key)) is own:
             found.setdefault(described[0].logical_key.casefold(), described)
     ordered = [found[key] for key in sorted(found)]
-    summaries = [summary for _, summary in ordered[:limit] if len(_WORDS.findall(summary)) >= 3]
+    summaries = [text for _, text in ordered[:limit] if 5 <= len(_WORDS.findall(text)) <= 12]
     return Corpus(
         title="the documentation of Nexus" if own else "the documentation of installed packages",
         sources=tuple(source for source, _ in ordered[:limit]),
