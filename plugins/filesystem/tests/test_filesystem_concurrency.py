@@ -16,7 +16,7 @@ from typing import Any
 
 import nexus_filesystem
 import pytest
-from nexus_filesystem import _locks
+from nexus_filesystem import _locks, _write
 
 from nexus_core.spi import (
     AlreadyExistsError,
@@ -291,6 +291,53 @@ def test_erase_beside_writers(lab: Any) -> None:
     assert sum(counts) == len({key for _, _, key in puts} - listed)
     assert lab.store.erase(T1) == len(listed)
     assert list(lab.home(T1).parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["while the body is read", "before the lock is taken"])
+def test_no_put_into_a_scope_that_was_moved_away(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """A put whose scope's directory was moved away, by an erasure that is not done yet or has
+    died, is not acknowledged."""
+    lab.put(T1, "n/k", b"1")
+    gone = lab.home(T1).with_name("t1~gone")
+
+    def move_away() -> None:
+        if not gone.exists():
+            gone.mkdir()
+            lab.home(T1).rename(gone / "0")
+
+    def body() -> Iterator[bytes]:
+        yield b"new"
+        if moment == "while the body is read":
+            move_away()
+
+    def locked(directory: int, key: str) -> Any:
+        move_away()
+        return _locks.locked(directory, key)
+
+    monkeypatch.setattr(_write, "locked", locked)
+    with pytest.raises(UnavailableError):
+        lab.put(T1, "n/k", body())
+    assert gone.exists()
+    assert lab.keys(T1) == []
+    lab.put(T1, "n/k", b"2")
+    assert lab.get(T1, "n/k") == b"2"
+
+
+def test_erasure_waits_for_commits(lab: Any) -> None:
+    """A scope is not moved away while any of its keys is locked by a writer."""
+    lab.put(T1, "k", b"1")
+    home = os.open(lab.home(T1), os.O_RDONLY)
+    with ThreadPoolExecutor(1) as pool:
+        with _locks.locked(home, "k"):
+            erasure = pool.submit(lab.store.erase, T1)
+            # However long one looks; a store that does not wait is done by then.
+            for _ in range(20):
+                time.sleep(0.01)
+                assert lab.home(T1).exists()
+        assert erasure.result(60) == 1
+    os.close(home)
 
 
 def test_one_scope_never_waits_for_another(lab: Any) -> None:

@@ -493,6 +493,7 @@ def damage(content: bytes, kind: str) -> bytes:
         "length": content[:8] + b"\xff" + content[9:],
         "shorter length": content[:11] + bytes([content[11] ^ 3]) + content[12:],
         "header": content[:40] + bytes([content[40] ^ 1]) + content[41:],
+        "sealed text": content.replace(b"text/plain", b"text/plaid"),
         "zeros": bytes(len(content)),
         "body only": content[middle:],
     }[kind]
@@ -501,7 +502,7 @@ def damage(content: bytes, kind: str) -> bytes:
 KINDS = "empty|short|half a header|long|magic|newer magic|length|shorter length|header|zeros"
 
 
-@pytest.mark.parametrize("kind", [*KINDS.split("|"), "only a header", "body only"])
+@pytest.mark.parametrize("kind", [*KINDS.split("|"), "sealed text", "only a header", "body only"])
 def test_damage_is_told(lab: Any, unsynced: None, kind: str) -> None:
     """A file of the wrong length or with a header other than was written is never served; it can
     be replaced and deleted, but not created over."""

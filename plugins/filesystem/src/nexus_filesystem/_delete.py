@@ -16,30 +16,23 @@ from nexus_filesystem._tree import Home, home, open_if_there
 
 def delete(root: Path, slot: Slot, condition: Condition) -> None:
     """See ``RawBackend.delete``. The deletion is on disk when it returns."""
-    with Translated():
-        done = False
-        while not done:
-            with home(root, slot.scope) as mine:
-                if mine is None:
-                    condition.allows_absence()
-                    return
-                # The scope may be erased, and made anew, while this waits for the lock.
-                with suppress(FileNotFoundError):
-                    done = _delete(mine, slot, condition)
+    with Translated(), home(root, slot.scope) as mine:
+        # The scope may be erased meanwhile; then its lock file cannot be opened any more.
+        with suppress(FileNotFoundError):
+            if mine is not None and _delete(mine, slot, condition):
+                return
+        condition.allows_absence()
 
 
 def _delete(mine: Home, slot: Slot, condition: Condition) -> bool:
-    """Delete the object if the directory is still the scope's; ``False`` if it is not."""
+    """Delete the object if there is one; ``False`` if there is none."""
     with locked(mine.directory, slot.key):
-        if not mine.current():
-            return False
         directory = open_if_there(mine.directory, "/".join(slot.directories) or ".")
         if directory is None:
-            condition.allows_absence()
-            return True
+            return False
         with closing(directory):
             if not condition.holds(slot, directory, slot.name):
-                return True
+                return False
             with Translated(Outcome.UNKNOWN, only=UNCERTAIN):
                 os.unlink(slot.name, dir_fd=directory)
             with Translated(Outcome.UNKNOWN):
