@@ -34,6 +34,8 @@ def build_stores(
         for role, spec in store.specs.items():
             try:
                 backend = _built(spec, store.settings[role], runtime)
+                # Kept before it is checked, so that one whose check fails is closed like the rest.
+                opened[store.name, role] = OpenStore(store.name, role, spec, backend)
                 found = list(backend.check())
             except ConfigurationError as error:
                 found = list(error.problems)
@@ -48,8 +50,6 @@ def build_stores(
                         code="store.failed",
                     )
                 ]
-            else:
-                opened[store.name, role] = OpenStore(store.name, role, spec, backend)
             for problem in found:
                 path = ".".join(filter(None, ("stores", store.name, problem.path)))
                 problems[attrs.evolve(problem, path=path)] = None
