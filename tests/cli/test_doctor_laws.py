@@ -21,6 +21,7 @@ from nexus_core._doctor import Check, examine, probe
 from nexus_core._plugins import Registry
 from nexus_core.spi import (
     AlreadyExistsError,
+    ClosedError,
     Insert,
     NotFoundError,
     Scope,
@@ -299,3 +300,24 @@ def test_every_fault_is_found(tmp_path: Path, faulty: type[Any]) -> None:
     assert broken
     assert any(f"/{role_of(faulty).value}/" in check.area for check in broken), broken
     assert all(problem.fix for check in broken for problem in check.problems)
+
+
+class ChecksBadly(MemoryRaw):
+    def check(self) -> Any:
+        raise RuntimeError("the quarterly figures")
+
+
+def test_a_store_whose_check_fails_is_a_finding_and_is_closed(tmp_path: Path) -> None:
+    """A check that raises is the store's finding, without its text, and the store is closed."""
+    made: list[Any] = []
+    path = tmp_path / "nexus.toml"
+    path.write_text(CONFIG)
+    registry = Registry.of({"memory": plugin([ChecksBadly], made)})
+    with examine(path, registry=registry, environ=ENVIRON) as found:
+        assert not found.ok
+    (problem,) = [problem for check in found.checks for problem in check.problems]
+    assert problem.path == "stores.under_test"
+    assert "RuntimeError" in problem.what
+    assert "quarterly" not in problem.what
+    with pytest.raises(ClosedError):
+        made[0].ensure_open()
