@@ -128,7 +128,9 @@ def _blocks(text: str) -> Iterator[_Block]:
     body = "\n" * front + text[starts[front] :]
     try:
         tokens = _parser().parse(body)
-    except (RuntimeError, ValueError, LookupError):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  no file is known to make the parser raise
         raise InvalidArgumentError("the file cannot be read as Markdown") from None
     top = _Block("document", 0, len(text))
     open_blocks = [top]
