@@ -150,6 +150,17 @@ def test_sealed_parts_of_one_subject_are_forgotten(audit: AuditBackend) -> None:
         assert list(audit.read(scope, 0, 10)) == entries
 
 
+def test_an_outcome_settles_whenever_it_comes(audit: AuditBackend) -> None:
+    """Every intent of an operation is settled by an outcome before it, with it, or after it."""
+    append(audit, SCOPE, [entry(0, "after"), entry(1, "twice"), entry(2, "before", "outcome")])
+    append(audit, SCOPE, [entry(3, "twice"), entry(4, "with", "outcome"), entry(5, "with")])
+    append(audit, SCOPE, [entry(6, "before"), entry(7, "after", "outcome"), entry(8, "other")])
+    waiting = audit.unsettled(SCOPE, 1, 10)
+    assert [(e.index, e.operation) for e in waiting] == [(1, "twice"), (3, "twice"), (8, "other")]
+    append(audit, SCOPE, [entry(9, "twice", "outcome")])
+    assert [e.operation for e in audit.unsettled(SCOPE, 1, 10)] == ["other"]
+
+
 def test_erasing_a_log_leaves_its_twins(audit: AuditBackend) -> None:
     """A scope's log goes as a whole and may begin anew; scopes with like names keep theirs."""
     entries = [entry(n, f"op{n}", at=n) for n in range(4)]
@@ -169,20 +180,25 @@ def test_erasing_a_log_leaves_its_twins(audit: AuditBackend) -> None:
     assert list(audit.checkpoints(SCOPE, 0, 10)) == [head(4).checkpoint]
 
 
-def test_open_intents_are_found_without_a_scan(provisioned: Path) -> None:
-    """What is unsettled, and what was settled before, is searched in an index of its own."""
+def test_nothing_of_a_log_is_found_by_a_scan(provisioned: Path) -> None:
+    """What is unsettled, was settled before or is a subject's is searched in its own index."""
     database = SqliteDatabase(provisioned, 5.0, "url")
     statements = log_statements(database.tables)
+    searched = [
+        (statements.unsettled, "ix_log_open_intents_recorded_at"),
+        (statements.outcomes, "ix_log_entries_operation"),
+        (statements.settle, "ix_log_open_intents_operation"),
+        (statements.forget_sealed, "ix_log_entries_subject_tag"),
+    ]
     with database.read() as connection:
-        for statement in (statements.unsettled, statements.outcomes, statements.settle):
-            sql = str(statement.compile(connection.engine)).replace(
-                "__[POSTCOMPILE_operations]", "(?)"
-            )
+        for statement, index in searched:
+            sql = str(statement.compile(connection.engine))
+            sql = sql.replace("__[POSTCOMPILE_operations]", "(?)")
             rows = connection.exec_driver_sql(
                 f"EXPLAIN QUERY PLAN {sql}", tuple("1" * sql.count("?"))
             )
             told = "; ".join(str(row[3]) for row in rows)
-            assert "SEARCH" in told
+            assert f"{index} (nx_tenant=? AND nx_env=? AND " in told
             assert "SCAN" not in told
             assert "TEMP B-TREE" not in told
     database.close()
@@ -195,6 +211,15 @@ steps = st.tuples(
     st.sampled_from([None, b"x", b"y"]),
     st.integers(0, 5),
 )
+
+
+def unsettled(log: list[LogEntry], before: int) -> list[LogEntry]:
+    """The oracle: intents with no outcome anywhere in the log, oldest first."""
+    settled = [e.operation for e in log if e.phase == "outcome"]
+    waiting = [e for e in log if e.phase == "intent" and e.operation not in settled]
+    return sorted(
+        (e for e in waiting if e.recorded_at < before), key=lambda e: (e.recorded_at, e.index)
+    )
 
 
 class Logs(RuleBasedStateMachine):
@@ -255,15 +280,8 @@ class Logs(RuleBasedStateMachine):
 
     @rule(scope=scopes, before=st.integers(0, 6), limit=st.integers(1, 5))
     def unsettled(self, scope: Scope, before: int, limit: int) -> None:
-        log = self.logs[scope]
-        settled = [e.operation for e in log if e.phase == "outcome"]
-        waiting = [
-            e
-            for e in log
-            if e.phase == "intent" and e.operation not in settled and e.recorded_at < before
-        ]
-        waiting.sort(key=lambda e: (e.recorded_at, e.index))
-        assert list(self.audit.unsettled(scope, before, limit)) == waiting[:limit]
+        expected = unsettled(self.logs[scope], before)[:limit]
+        assert list(self.audit.unsettled(scope, before, limit)) == expected
 
     @rule(scope=scopes)
     def erase(self, scope: Scope) -> None:
@@ -275,6 +293,7 @@ class Logs(RuleBasedStateMachine):
         for scope, log in getattr(self, "logs", {}).items():
             assert self.audit.head(scope) == (head(len(log)) if log else None)
             assert list(self.audit.read(scope, 0, 1000)) == log
+            assert list(self.audit.unsettled(scope, 9, 1000)) == unsettled(log, 9)
             kept = [head(size).checkpoint for size in self.sizes[scope]]
             assert list(self.audit.checkpoints(scope, 0, 1000)) == kept
 

@@ -166,11 +166,11 @@ def test_a_full_disk_is_a_quota_and_leaves_nothing(provisioned: Path, make: Make
     """A batch for which there is no room is refused as a whole, and smaller ones still fit."""
     database = SqliteDatabase(provisioned, 5.0, "url")
     atoms = SqlAtoms(database)
-    connection = database.borrow()
+    connection = database.pool.borrow()
     pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
     connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 50}")
     connection.rollback()
-    database.give_back(connection, sound=True)
+    database.pool.give_back(connection, sound=True)
     batch = [Insert(make("atoms", f"{MARK}{n}", body=bytes(4000))) for n in range(100)]
     with pytest.raises(QuotaExceededError) as error:
         atoms.commit(SCOPE, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
@@ -10,6 +11,7 @@ import nexus_sql
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nexus_sql._atoms import SqlAtoms
 
 from nexus_core.spi import (
     And,
@@ -162,7 +164,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AtomBackend]:
     assert spec.provision is not None
     spec.provision(config, runtime)
     backend = spec.factory(config, runtime)
-    assert isinstance(backend, AtomBackend)
+    assert isinstance(backend, SqlAtoms)
+    # Distributions build SQLite with more; what it is by default must do.
+    connection = backend._database.pool.borrow()
+    driver: Any = connection.connection.driver_connection
+    driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
+    backend._database.pool.give_back(connection, sound=True)
     yield backend
     backend.close()
 
@@ -230,3 +237,24 @@ def test_a_prefix_has_no_wildcards_and_minds_the_case(
     found = store.query(scope, "assets", Prefix("kind", prefix)).records
     wanted = {name for name in names if name[: len(prefix)] == prefix}
     assert {record.fields["kind"] for record in found} == wanted
+
+
+EDGES = ["a", "a\U0010ffff", "b", "\ud7ff", "\ud7ff\ud7ff", "\ue000", "\uffff", "\U00010000"]
+EDGES += ["\U0010ffff", "\U0010ffff\U0010ffff", "\U0010ffffa", "\x7f", "\x80", "é", "e\u0301", ""]
+
+
+@pytest.mark.parametrize("prefix", EDGES, ids=ascii)
+def test_a_prefix_ends_where_its_characters_end(
+    store: AtomBackend, make: Callable[..., Record], prefix: str
+) -> None:
+    """The last code point, those around the surrogates, and the empty prefix are no exceptions."""
+    scope = next(SCOPES)
+    names = [*EDGES, *(edge + "x" for edge in EDGES)]
+    store.commit(
+        scope, [Insert(make("assets", f"{n:02d}", kind=name)) for n, name in enumerate(names)]
+    )
+    wanted = sorted(n for n, name in enumerate(names) if name[: len(prefix)] == prefix)
+    found = store.query(scope, "assets", Prefix("kind", prefix)).records
+    assert [int(record.id) for record in found] == wanted
+    rest = store.query(scope, "assets", Not(Prefix("kind", prefix))).records
+    assert len(rest) == len(names) - len(wanted)

@@ -238,12 +238,17 @@ def test_a_page_is_read_in_the_order_of_the_key(provisioned: Path) -> None:
     database = SqliteDatabase(provisioned, 5.0, "url")
     store = SqlAtoms(database)
     codec = store._codec("edges")
-    for where in (None, Eq("parent", "x")):
-        condition = store._condition(codec, where) & (codec.table.c.nx_id > "x")
-        told = plan(
-            database, sa.select(*codec.columns).where(condition).order_by(codec.table.c.nx_id)
-        )
-        assert "SEARCH" in told
+    identity = codec.table.c.nx_id
+    plans = {
+        None: "sqlite_autoindex_record_edges_1 (nx_tenant=? AND nx_env=? AND nx_id>?)",
+        Eq("parent", "x"): (
+            "ix_record_edges_parent (nx_tenant=? AND nx_env=? AND parent=? AND nx_id>?)"
+        ),
+    }
+    for where, searched in plans.items():
+        condition = store._condition(codec, where) & (identity > "x")
+        told = plan(database, sa.select(*codec.columns).where(condition).order_by(identity))
+        assert searched in told
         assert "TEMP B-TREE" not in told
-    assert "SCAN" not in plan(database, codec.select_listed)
+    assert "AND nx_id=?" in plan(database, codec.select_listed)
     store.close()

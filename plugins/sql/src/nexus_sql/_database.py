@@ -1,33 +1,21 @@
-"""One database: its connections and transactions, and the questions each engine answers itself.
-
-A connection serves one transaction at a time, in one thread. Those at rest wait in a stack of our
-own, not in SQLAlchemy's pool, because two moments need all of them in hand: ``close``, and a fork,
-after which the child must neither use nor close what it inherited.
-"""
+"""One database: its transactions, and the questions that each engine answers itself."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import threading
-import weakref
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Column, ColumnElement, Table
 from sqlalchemy.engine import URL, Connection, Engine, RootTransaction
 
-from nexus_core.spi import ClosedError, Outcome, Problem, Runtime, StoreError
+from nexus_core.spi import Outcome, Problem, Runtime, StoreError
+from nexus_sql._pool import Pool
 from nexus_sql._schema import Tables
 
 if TYPE_CHECKING:
     from nexus_sql._config import SqlConfig
-
-_MAX_IDLE: Final = 32
 
 
 class Database(ABC):
@@ -40,13 +28,9 @@ class Database(ABC):
     takes_password: ClassVar[bool]
     tables: ClassVar[Tables]
 
-    def __init__(self) -> None:
-        self._engine: Engine | None = None
-        self._idle: deque[Connection] = deque()
-        self._all: set[Connection] = set()
-        self._closed = False
-        self._lock = threading.Lock()
-        _LIVE.add(self)
+    def __init__(self, place: str) -> None:
+        """``place`` is equal for two databases that are the same one."""
+        self.pool = Pool(place, self.make_engine)
 
     # What each engine answers.
 
@@ -120,65 +104,9 @@ class Database(ABC):
         """A block that commits at its end, durably, or rolls back if it raises."""
         return Transaction(self, write=True)
 
-    def ensure_open(self) -> None:
-        """Raise ``ClosedError`` after ``close``."""
-        if self._closed:
-            raise ClosedError("the store is closed")
-
     def close(self) -> None:
         """Close connections; those in use follow when their transaction ends. Idempotent."""
-        self._closed = True
-        self._drain()
-
-    def borrow(self) -> Connection:
-        """A connection for the caller alone, to be given back."""
-        self.ensure_open()
-        with contextlib.suppress(IndexError):
-            return self._idle.pop()
-        with self._lock:
-            if self._engine is None:
-                self._engine = self.make_engine()
-            engine = self._engine
-        connection = engine.connect()
-        self._all.add(connection)
-        return connection
-
-    def give_back(self, connection: Connection, *, sound: bool) -> None:
-        """Keep a connection for the next caller, or discard one that broke in the middle."""
-        if sound and len(self._idle) < _MAX_IDLE:
-            self._idle.append(connection)
-            if self._closed:
-                self._drain()
-            return
-        self._discard(connection, sound=sound)
-
-    def _drain(self) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
-                self._discard(self._idle.pop(), sound=True)
-
-    def _discard(self, connection: Connection, *, sound: bool) -> None:
-        self._all.discard(connection)
-        # Whatever a broken connection says on its way out, the first error is the one that counts.
-        with contextlib.suppress(Exception):
-            if not sound:
-                connection.invalidate()
-        with contextlib.suppress(Exception):
-            connection.close()
-
-    def forget_connections(self) -> None:
-        """Begin anew in a forked child, leaving the parent's connections as they are.
-
-        SQLite forbids to use, and even to close, a connection across a fork: closing could
-        checkpoint or unlink a log that is the parent's. So they are leaked, on purpose and for
-        good: without one reference too many, the interpreter would close them at its exit.
-        """
-        for connection in self._all:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        self._all = set()
-        self._idle = deque()
-        self._engine = None
-        self._lock = threading.Lock()
+        self.pool.close()
 
 
 class Transaction:
@@ -200,7 +128,7 @@ class Transaction:
         if self._write:
             database.acquire_writer()
         try:
-            self._connection = connection = database.borrow()
+            self._connection = connection = database.pool.borrow()
             self._transaction = connection.begin()
             database.begin(connection, write=self._write)
         except BaseException as error:
@@ -240,7 +168,7 @@ class Transaction:
         connection, self._connection = self._connection, None
         try:
             if connection is not None:
-                self._database.give_back(connection, sound=sound)
+                self._database.pool.give_back(connection, sound=sound)
         finally:
             if self._write:
                 self._database.release_writer()
@@ -260,15 +188,3 @@ def raise_translated(database: Database, error: BaseException, outcome: Outcome)
         raise translated
     finally:
         translated.__context__ = None
-
-
-_LIVE: Final[weakref.WeakSet[Database]] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for database in _LIVE:
-        database.forget_connections()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

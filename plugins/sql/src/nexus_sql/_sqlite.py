@@ -77,7 +77,7 @@ class SqliteDatabase(Database):
     tables = build_tables(_SPELLING)
 
     def __init__(self, path: Path, busy_timeout: float, setting: str) -> None:
-        super().__init__()
+        super().__init__(os.path.realpath(path))
         self._path = path.absolute()
         self._busy_timeout = busy_timeout
         self._setting = setting
@@ -109,13 +109,14 @@ class SqliteDatabase(Database):
         return cls(runtime.path(url.database), config.busy_timeout_seconds, "url")
 
     def problems(self) -> Sequence[Problem]:
-        self.ensure_open()
-        return _sqlite_place.problems(self._path, self.tables, self._setting)
+        with self.pool.occupied():
+            return _sqlite_place.problems(self._path, self.tables, self._setting)
 
     def provision(self, now: Callable[[], int]) -> Sequence[str]:
         if not self.problems():
             return []
-        done = _sqlite_place.create(self._path, self.tables, self._setting)
+        with self.pool.occupied():
+            done = _sqlite_place.create(self._path, self.tables, self._setting)
         with self.write() as connection:
             steps, problems = migrate(connection, self.tables, self._setting, now())
             if problems:
@@ -130,10 +131,11 @@ class SqliteDatabase(Database):
     def _connect(self) -> sqlite3.Connection:
         connection = _sqlite_place.connect(self._path, "mode=rw", self._busy_timeout)
         try:
-            if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            # Of a database that was provisioned this asks; of a restored copy it changes the mode.
+            if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
                 raise UnavailableError(
-                    "the database does not keep a write-ahead log",
-                    hint="provision the store",
+                    "the file system of the database cannot keep a write-ahead log",
+                    hint="use a local file system",
                     retryable=False,
                     outcome=Outcome.NOT_APPLIED,
                 )
@@ -188,7 +190,7 @@ class SqliteDatabase(Database):
     def scrub(self) -> None:
         # Deleted bytes were overwritten in the pages that the erasure wrote; the log still holds
         # the pages as they were before. A reader that is busy puts this off to a later checkpoint.
-        connection = self.borrow()
+        connection = self.pool.borrow()
         sound = False
         try:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
@@ -198,7 +200,7 @@ class SqliteDatabase(Database):
             raise_translated(self, error, Outcome.APPLIED)
             raise
         finally:
-            self.give_back(connection, sound=sound)
+            self.pool.give_back(connection, sound=sound)
 
 
 # A lock that another thread held at the fork would never be released in the child.

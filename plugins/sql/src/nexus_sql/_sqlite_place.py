@@ -1,4 +1,9 @@
-"""The place of a SQLite database: directory and file, looked at without a trace, or created."""
+"""The place of a SQLite database: directory and file, looked at without a trace, or created.
+
+The file is opened by SQLite alone. When a process closes any descriptor of a file, the system
+drops every lock that it has on it, those of live connections too; SQLite minds that among its own.
+https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
+"""
 
 from __future__ import annotations
 
@@ -16,12 +21,10 @@ from sqlalchemy.pool import NullPool
 from nexus_core.spi import ConfigurationError, Problem
 from nexus_sql._migrations import FIX, HOPELESS, schema_problems
 from nexus_sql._schema import Tables
+from nexus_sql._sqlite_errors import code_of
 
 # STRICT tables came with this one; upserts, RETURNING and JSON are older.
 OLDEST: Final = (3, 37, 0)
-
-_MAGIC: Final = b"SQLite format 3\0"
-_KEEPS_LOG: Final = b"\x02\x02"  # bytes 18 and 19 of the header: write and read version
 
 
 def connect(path: Path, options: str, busy_timeout: float) -> sqlite3.Connection:
@@ -44,7 +47,7 @@ def problems(path: Path, tables: Tables, setting: str) -> list[Problem]:
 
 
 def create(path: Path, tables: Tables, setting: str) -> list[str]:
-    """Make directory and file where they are missing, and switch the log on. Idempotent."""
+    """Make directory and file where they are missing. Idempotent."""
     done: list[str] = []
     try:
         if not path.parent.is_dir():
@@ -61,8 +64,6 @@ def create(path: Path, tables: Tables, setting: str) -> list[str]:
     found = problems(path, tables, setting)
     if hindrances := [problem for problem in found if problem.code in _HINDRANCES]:
         raise ConfigurationError(hindrances)
-    if _keep_log(path, setting):
-        done.append(f"write-ahead log of {path}")
     return done
 
 
@@ -113,21 +114,17 @@ def _directory(directory: Path, setting: str) -> list[Problem]:
 
 
 def _content(path: Path, tables: Tables, setting: str) -> list[Problem]:
-    if found := _not_a_database(path, setting):
-        return found
-    header = _header(path)
-    if not header:
-        return [
-            _problem(setting, "schema_missing", f"the file {path} is empty", FIX),
-        ]
-    if header[18:20] != _KEEPS_LOG:
-        what = "the database does not keep a write-ahead log"
-        found.append(_problem(setting, "no_log", what, FIX))
+    if path.stat().st_size == 0:
+        return [_problem(setting, "schema_missing", f"the file {path} is empty", FIX)]
     try:
-        return found + _schema(path, tables, setting)
-    except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-        what = f"the database cannot be read: {getattr(error, 'orig', error)}"
-        return [*found, _problem(setting, "damaged", what, "restore it from a backup")]
+        return _schema(path, tables, setting)
+    except sa.exc.DBAPIError as error:
+        if code_of(error) == sqlite3.SQLITE_NOTADB:
+            what = f"the file {path} is not a SQLite database"
+            fix = "name another file; this one is left alone"
+            return [_problem(setting, "not_a_database", what, fix)]
+        what = f"the database {path} cannot be read: {error.orig}"
+        return [_problem(setting, "damaged", what, "restore it from a backup")]
 
 
 def _schema(path: Path, tables: Tables, setting: str) -> list[Problem]:
@@ -155,39 +152,6 @@ def _schema_by(path: Path, options: str, tables: Tables, setting: str) -> list[P
     )
     with engine.connect() as connection:
         return schema_problems(connection, tables, setting)
-
-
-def _not_a_database(path: Path, setting: str) -> list[Problem]:
-    try:
-        header = _header(path)
-    except OSError as error:
-        what = f"the file {path} cannot be read: {error.strerror}"
-        return [_problem(setting, "not_writable", what, _WRITABLE)]
-    if not header or header.startswith(_MAGIC):
-        return []
-    what = f"the file {path} is not a SQLite database"
-    return [_problem(setting, "not_a_database", what, "name another file; this one is left alone")]
-
-
-def _header(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(100)
-
-
-def _keep_log(path: Path, setting: str) -> bool:
-    connection = connect(path, "mode=rw", 10.0)
-    try:
-        if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
-            return False
-        if connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",):
-            return True
-        reason = "the file system has no shared memory for it"
-    except sqlite3.Error as error:
-        reason = str(error)
-    finally:
-        connection.close()
-    what = f"the write-ahead log of {path} cannot be switched on: {reason}"
-    raise ConfigurationError([_problem(setting, "no_log", what, "use a local file system")])
 
 
 def _sync_directory(directory: Path) -> None:

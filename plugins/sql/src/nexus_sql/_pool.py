@@ -1,0 +1,186 @@
+"""The connections of one database, and what becomes of them when the process forks.
+
+Not SQLAlchemy's pool, because a fork needs more than it does. SQLite keeps its locks in books of
+the process, and a child inherits the books without the locks. A connection that the child opens
+itself trusts them: it locks nothing, and when the parent closes, the log with the child's commits
+is deleted as nobody's. So a fork waits until no transaction is running and closes what is at rest;
+both sides then connect anew. A child that did inherit a connection is refused the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from sqlalchemy.engine import Connection, Engine
+
+from nexus_core.spi import ClosedError, Outcome, UnavailableError
+
+_MAX_IDLE: Final = 32
+
+# How long a fork waits for running transactions, in seconds.
+PATIENCE = 10.0
+
+
+class Pool:
+    """Connections, each for one borrower at a time. Safe to use from several threads."""
+
+    def __init__(self, place: str, make_engine: Callable[[], Engine]) -> None:
+        self._place = place
+        self._make_engine = make_engine
+        self._engine: Engine | None = None
+        self._idle: list[Connection] = []
+        self._lent: set[Connection] = set()
+        self._busy = 0
+        self._closed = False
+        # Guards all of the above; held across a fork, so that nothing begins in the middle of it.
+        self._door = threading.Condition()
+        with _registry:
+            _pools.add(self)
+
+    def ensure_open(self) -> None:
+        """Raise ``ClosedError`` after ``close``, and ``UnavailableError`` after a bad fork."""
+        if self._closed:
+            raise ClosedError("the store is closed")
+        if self._place in _inherited:
+            raise UnavailableError(
+                "this process was forked while the database was in use, and cannot use it safely",
+                hint="open stores after forking, or start processes by spawning them",
+                retryable=False,
+                outcome=Outcome.NOT_APPLIED,
+            )
+
+    @contextlib.contextmanager
+    def occupied(self) -> Iterator[None]:
+        """A block, in which the engine may be at work, that a fork waits for."""
+        with self._door:
+            self.ensure_open()
+            self._busy += 1
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def borrow(self) -> Connection:
+        """A connection for the caller alone, to be given back."""
+        with self._door:
+            self.ensure_open()
+            self._busy += 1
+            if self._idle:
+                connection = self._idle.pop()
+                self._lent.add(connection)
+                return connection
+            if self._engine is None:
+                self._engine = self._make_engine()
+            engine = self._engine
+        try:
+            connection = engine.connect()
+        except BaseException:
+            self._leave()
+            raise
+        self._lent.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection, *, sound: bool) -> None:
+        """Keep a connection for the next borrower, or discard one that broke in the middle."""
+        with self._door:
+            self._lent.discard(connection)
+            kept = sound and not self._closed and len(self._idle) < _MAX_IDLE
+            if kept:
+                self._idle.append(connection)
+        if not kept:
+            _discard(connection, sound=sound)
+        self._leave()
+
+    def close(self) -> None:
+        """Close connections; those that are lent follow when they are given back. Idempotent."""
+        with self._door:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            _discard(connection, sound=True)
+
+    def _leave(self) -> None:
+        with self._door:
+            self._busy -= 1
+            self._door.notify_all()
+
+    def pause(self, deadline: float) -> None:
+        """Before a fork: let nobody begin, wait for those who did, and close what is at rest."""
+        self._door.acquire()
+        self._door.wait_for(lambda: self._busy == 0, max(0.0, deadline - time.monotonic()))
+        while self._idle:
+            _discard(self._idle.pop(), sound=True)
+
+    def resume(self) -> None:
+        """After a fork, in the parent."""
+        self._door.release()
+
+    def begin_anew(self) -> None:
+        """After a fork, in the child.
+
+        What was inherited all the same is leaked, on purpose and for good: closing it could delete
+        a log that is the parent's, and without one reference too many the interpreter would close
+        it at its exit.
+        """
+        inherited = [*self._idle, *self._lent]
+        for connection in inherited:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        if inherited or self._busy:
+            _inherited.add(self._place)
+        self._engine = None
+        self._idle = []
+        self._lent = set()
+        self._busy = 0
+        self._door = threading.Condition()
+
+
+def _discard(connection: Connection, *, sound: bool) -> None:
+    # Whatever a broken connection says on its way out, the first error is the one that counts.
+    with contextlib.suppress(Exception):
+        if not sound:
+            connection.invalidate()
+    with contextlib.suppress(Exception):
+        connection.close()
+
+
+_registry = threading.Lock()
+_pools: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
+_paused: Final[list[Pool]] = []
+_inherited: Final[set[str]] = set()
+
+
+def _before_fork() -> None:
+    _registry.acquire()
+    deadline = time.monotonic() + PATIENCE
+    for pool in _pools:
+        _paused.append(pool)
+        pool.pause(deadline)
+
+
+def _after_fork_in_parent() -> None:
+    while _paused:
+        _paused.pop().resume()
+    _registry.release()
+
+
+def _after_fork_in_child() -> None:
+    global _registry  # noqa: PLW0603  # the old one is held by a thread that is not here
+    _registry = threading.Lock()
+    _paused.clear()
+    for pool in _pools:
+        pool.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
