@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from nexus_embedded import _matrix, _parts
 from nexus_embedded._backend import EmbeddedVectors
+from nexus_embedded._terms import Lookups
 
 from nexus_core.spi import ContainsAll, Eq, Filter, In, IndexRef, IntegrityError, Ne, VectorBackend
 
@@ -216,6 +217,28 @@ def test_a_value_once_looked_up_is_not_read_again(lab: Lab, store: VectorBackend
     edit(lab, "DELETE FROM term WHERE number < 40")
     store.upsert(lab.a, ref, lab.batch([("new", [0.5, 1, 0], {"n": 7})]))
     assert len(lab.ask(store, lab.a, ref, [[0, 1, 0]], 99, Eq("n", 7))[0]) == 51
+
+
+def test_a_transaction_older_than_a_kept_answer_reads_its_own(lab: Lab) -> None:
+    """What one thread has looked up later is no answer for another that began before."""
+    old, new = lab.build(), lab.build()
+    assert isinstance(old, EmbeddedVectors)
+    assert isinstance(new, EmbeddedVectors)
+    ref = old.create_index(lab.a, lab.definition(fields={"n": "int"}))
+    old.upsert(lab.a, ref, lab.batch([("a", [1, 0, 0], {"n": 1}), ("b", [1, 0, 0], {"n": 1})]))
+    lookups = Lookups()
+    with old._transaction(lab.a, "BEGIN") as before:
+        early = _parts.require_part(before, ref)
+        for write in (
+            lambda: new.upsert(lab.a, ref, lab.batch([("c", [1, 0, 0], {"n": 1})])),
+            lambda: new.delete(lab.a, ref, ["a"]),
+        ):
+            write()
+            with new._transaction(lab.a, "BEGIN") as after:
+                late = _parts.require_part(after, ref)
+                seen = lookups.find(after, late, "n", 1).tolist()
+            assert lookups.find(before, early, "n", 1).tolist() == [1, 2]
+            assert seen == ([1, 2, 3] if late.gone == 0 else [2, 3])
 
 
 def test_a_transaction_older_than_the_cache_is_begun_again(lab: Lab, store: VectorBackend) -> None:
