@@ -23,6 +23,12 @@ def test_a_secret_is_read_where_the_reference_leads(tmp_path: Path) -> None:
     assert len(SecretRef(file="long").resolve(tmp_path).reveal()) == 65_536
 
 
+def test_a_reference_says_where_it_leads() -> None:
+    """As text it is the kind of place and its name."""
+    assert str(SecretRef(env="A")) == "environment variable A"
+    assert str(SecretRef(file="b")) == "file b"
+
+
 def test_the_environment_is_the_process_own_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
