@@ -88,9 +88,10 @@ class Console:
     # -- JSON --------------------------------------------------------------------------------
 
     def document(self, data: Any) -> None:
-        """Write one JSON document, or one of several JSON lines."""
+        """Write one JSON document, or one of several JSON lines; whoever reads gets it at once."""
         if self.json:
             self._out.write(_json.dumps(data, ensure_ascii=False) + "\n")
+            self._out.flush()
 
     def flush(self) -> None:
         """Hand everything to whoever reads it; a closed pipe raises here and not at exit."""

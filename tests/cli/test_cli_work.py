@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +142,37 @@ def test_recover_of_a_sound_scope_finds_nothing_to_do(filled: Run) -> None:
     ended = filled("recover", "--older-than", "0", "--json")
     assert (ended.code, ended.data) == (0, {"ingests": [], "settled": 0})
     assert filled("recover").out == "0 interrupted ingests, 0 audit records settled\n"
+
+
+def test_recover_after_a_kill_leaves_nothing_half_done(deployment: Path, nexus: Run) -> None:
+    """After a kill in the middle of an ingest, recovery settles every record, and the same ingest
+    again completes what is missing and fails nowhere."""
+    (deployment / "in").mkdir()
+    for number in range(40):
+        (deployment / "in" / f"{number:02}.txt").write_text(f"words of number {number}\n")
+    words = ("ingest", "in", "--kind", "data", "--space", "notes", "--json")
+    context = ("--tenant", "acme", "--env", "dev", "--actor", "x", "--actor-kind", "agent")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "nexus_core", *words, *context, "--role", "owner"],
+        cwd=deployment,
+        env=kept,
+        stdout=subprocess.PIPE,
+    )
+    assert running.stdout is not None
+    with running.stdout as lines:
+        first = json.loads(lines.readline())
+        running.kill()
+    assert running.wait(timeout=60) == -signal.SIGKILL
+    assert first["state"] == "created"
+    assert nexus("recover", "--older-than", "0").code == 0
+    verified = nexus("audit", "verify", "--json").data
+    assert (verified["ok"], verified["unsettled"]) == (True, 0)
+    again = nexus(*words)
+    *items, report = again.lines
+    assert again.code == 0
+    assert items[0]["state"] == "unchanged"
+    assert (report["documents"], report["failed"], report["atoms"]) == (40, 0, 40)
 
 
 def test_index_takes_two_people(nexus: Run) -> None:
