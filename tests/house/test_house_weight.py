@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from typing import Any
 
 HEAVY = {"numpy", "sqlalchemy", "rich", "pypdf", "markdown_it", "bs4", "torch", "asyncio"}
 
 
-def loaded(statement: str) -> set[str]:
+@cache
+def loaded(statement: str) -> frozenset[str]:
     """Top-level modules that a fresh interpreter holds after a statement."""
     code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    return {name.partition(".")[0] for name in result.stdout.split()}
+    return frozenset(name.partition(".")[0] for name in result.stdout.split())
 
 
-def foreign(modules: set[str]) -> set[str]:
+def foreign(modules: frozenset[str]) -> set[str]:
     """Those of neither the standard library nor the project, nor brought by every interpreter."""
     return {
         name
