@@ -46,8 +46,29 @@ class Source:
     body: BodySource | Path = attrs.field(repr=False)
 
 
+# Files that are text by custom and carry no suffix to say so.
+_NAMES: Final = frozenset(
+    (
+        "authors",
+        "changelog",
+        "changes",
+        "contributing",
+        "copying",
+        "history",
+        "install",
+        "licence",
+        "license",
+        "news",
+        "notice",
+        "readme",
+    )
+)
+
+
 def guess_media_type(path: Path) -> str:
     """Media type by file name; ``application/octet-stream`` where nothing is known."""
+    if not path.suffix and path.name.lower() in _NAMES:
+        return "text/plain"
     known = _TYPES.get(path.suffix.lower())
     if known is not None:
         return known

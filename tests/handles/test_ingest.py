@@ -22,6 +22,7 @@ from nexus_core import (
     Source,
     UnavailableError,
 )
+from nexus_core._flows.sources import guess_media_type
 from nexus_core.spi import StoreRole
 
 from .conftest import World, context
@@ -207,6 +208,23 @@ def test_long_texts_become_objects(world: World) -> None:
         assert n.atoms.delete([atoms[0].id]) == 1
         assert n.raw.list().items == ()
     assert len(world.raw.objects) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("README", "text/plain"),
+        ("License", "text/plain"),
+        ("a.MD", "text/markdown"),
+        ("a.ndjson", "application/x-ndjson"),
+        ("a.pdf", "application/pdf"),
+        ("a.unheard-of", "application/octet-stream"),
+        ("binary", "application/octet-stream"),
+    ],
+)
+def test_media_types_go_by_name(name: str, wanted: str) -> None:
+    """A file's type comes from its suffix, or from a name that is text by custom."""
+    assert guess_media_type(Path(name)) == wanted
 
 
 @pytest.mark.parametrize("bad", [{"kind": "nonsense"}, {"space": "No Spaces"}, {"kind": ""}])

@@ -250,9 +250,11 @@ def trails_verify(bench: Bench) -> None:
             with suppress(NotFoundError):
                 n.raw.get("absent")
             n.raw.delete("k")
-        with nexus.request(bench.context(SCOPE, role="viewer")) as n:
-            with suppress(AccessDeniedError):
-                n.raw.put("k", b"x", kind="data", space="s")
+        with (
+            nexus.request(bench.context(SCOPE, role="viewer")) as n,
+            suppress(AccessDeniedError),
+        ):
+            n.raw.put("k", b"x", kind="data", space="s")
         with nexus.request(bench.context(SCOPE)) as n:
             seen = [(r.phase, r.action) for r in n.audit.read(limit=100).items]
             report = n.audit.verify()

@@ -13,11 +13,19 @@ from nexus_contracts._checks.common import (
     survives_reopening,
     unprovisioned_is_refused,
 )
-from nexus_contracts._checks.vectors import batch, definition, hits, one, random_rows, scoped
+from nexus_contracts._checks.vectors import (
+    batch,
+    definition,
+    hits,
+    one,
+    random_rows,
+    scanned,
+    scoped,
+)
 from nexus_contracts._registry import check
 from nexus_contracts._twins import Call, interference, interleaved
 from nexus_core import Scope, VectorItem
-from nexus_core.spi import Eq, Ge, IndexLockedError, Ne, Or
+from nexus_core.spi import Eq, Ge, IndexLockedError, Ne, NotFoundError, Or
 
 check("CFG-301")(ready_check_is_silent)
 check("CFG-302")(unprovisioned_is_refused)
@@ -92,8 +100,11 @@ def vectors_two_run(bench: Bench) -> None:
 
 
 def rows_of(store: Any, scope: Scope, ref: Any) -> list[tuple[str, bytes]]:
-    """Everything in one index."""
-    return [(row.id, bytes(row.vector)) for row in store.scan(scope, ref, limit=1000).rows]
+    """Everything in one index; nothing where the index is gone."""
+    try:
+        return [(row.id, bytes(row.vector)) for row in scanned(store, ref, scope)]
+    except NotFoundError:
+        return []
 
 
 @check("TEN-302")
@@ -188,12 +199,14 @@ def vectors_scopes_through_the_core(bench: Bench) -> None:
     with bench.nexus(bench.open(), indexes=[definition(bench, 2)]) as nexus:
         for number, scope in enumerate(scopes):
             with nexus.request(bench.context(scope)) as n:
-                items = [VectorItem(id=f"v{i}", vector=[float(number), float(i)]) for i in range(4)]
+                items = [
+                    VectorItem(id=f"v{i}", vector=[float(number + 1), float(i)]) for i in range(4)
+                ]
                 n.vectors.upsert("main", items, kind="data", space="s")
         for number, scope in enumerate(scopes):
             with nexus.request(bench.context(scope)) as n:
                 found = n.vectors.query(
-                    "main", [float(1 - number), 0.0], k=10, include_vectors=True
+                    "main", [float(2 - number), 1.0], k=10, include_vectors=True
                 )
                 first = {h.row.vector[:4] for h in found if h.row is not None and h.row.vector}
                 bench.expect(len(found) == 4, f"{scope} got {len(found)} hits for its 4 rows")
