@@ -231,7 +231,7 @@ def _hits(
     labels = _rows.labels_of(db, part, numbers, fields=fields)
     if len(labels) != len(numbers):
         raise IntegrityError("the index does not have the rows that it counts")
-    ranked = sorted(
+    ordered = sorted(
         (distance, labels[number].id, number, position)
         for distance, number, position in zip(
             found.distances.tolist(), numbers, positions, strict=True
@@ -245,5 +245,5 @@ def _hits(
             labels[number].fields,
             view.rows[position].astype("<f4").tobytes() if vectors else None,
         )
-        for distance, row_id, number, position in ranked[:k]
+        for distance, row_id, number, position in ordered[:k]
     ]

@@ -27,6 +27,7 @@ PAGE_SIZE: Final = 8192
 NUMBER_BITS: Final = 40
 
 _TABLES: Final = """
+BEGIN;
 CREATE TABLE scope (
     one INTEGER PRIMARY KEY CHECK (one = 1), env TEXT NOT NULL, tenant TEXT NOT NULL
 ) STRICT;
@@ -148,6 +149,7 @@ def _fill(draft: Path, scope: Scope, busy_timeout: float) -> None:
         db.execute("INSERT INTO scope VALUES (1, ?, ?)", (scope.env, scope.tenant_id))
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
     finally:
         db.close()
     _layout.sync_directory(draft)
