@@ -115,8 +115,8 @@ class Record:
     id: str
     version: int
     fields: RecordFields
-    body: bytes
-    stamp: bytes
+    body: bytes = attrs.field(repr=False)
+    stamp: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen

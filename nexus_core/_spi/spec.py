@@ -94,7 +94,7 @@ NAME_TOKEN: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 class Piece:
     """One atom-to-be: its text and where it came from (page, line, row, character span)."""
 
-    text: str
+    text: str = attrs.field(repr=False)
     locator: Mapping[str, int | str] = attrs.field(factory=dict)
 
 
