@@ -381,6 +381,27 @@ def test_no_text_makes_traceparent_raise_anything_else(header: str) -> None:
     assert header.split("-")[1] == trace
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        1,
+        b"0" * 32,
+        Text(TRACE),
+        "",
+        "0" * 32,
+        TRACE + "\n",
+        TRACE.upper(),
+        TRACE[1:],
+        TRACE + "0",
+    ],
+)
+def test_a_trace_id_is_exactly_one(value: Any) -> None:
+    """A trace id is 32 lower-case hex digits, not all zero, and is never repaired or replaced."""
+    with pytest.raises(ContextInvalidError):
+        attrs.evolve(context(), trace_id=value)
+
+
 def test_new_trace_ids_are_lawful() -> None:
     """A generated trace id passes the grammar that a given one must pass."""
     made = {new_trace_id() for _ in range(64)}
