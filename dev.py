@@ -84,9 +84,8 @@ class Environment:
 
     def facts(self) -> tuple[str, str, set[str]]:
         """What the stamp says: the Python, the fingerprint, the groups; empty where it does not."""
-        if not self.stamp.exists():
-            return "", "", set()
-        python, installed, groups = self.stamp.read_text(encoding="utf-8").split("\n")[:3]
+        text = self.stamp.read_text(encoding="utf-8") if self.stamp.exists() else ""
+        python, installed, groups = [*text.split("\n"), "", "", ""][:3]
         return python, installed, set(groups.split())
 
     def record(self, installed: str, groups: set[str]) -> None:
@@ -181,7 +180,7 @@ def check_lint(prefix: Path) -> int:
 
 def check_types(prefix: Path) -> int:
     """Check the types of sources and tests of all distributions in one go."""
-    folders = ["nexus_core", "tests", "examples", "benchmarks", "dev.py"]
+    folders = ["nexus_core", "tests", "examples", "benchmarks", "tools", "dev.py", "conftest.py"]
     paths = [ROOT / name for name in folders]
     sources = [folder / "src" for folder in distributions()[1:]]
     paths += [path for source in sources for path in (source, source.parent / "tests")]
