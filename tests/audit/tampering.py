@@ -213,6 +213,8 @@ def records_changed(log: Stored) -> Iterator[Tampering]:
         else:
             yield Tampering(f"tag gone {i}", change(i, subject_tag=None), i)
             yield Tampering(f"tag left {i}", change(i, salt=None, sealed=None), i)
+            yield Tampering(f"salt and tag gone {i}", change(i, salt=None, subject_tag=None), i)
+            yield Tampering(f"sealed, tag gone {i}", change(i, sealed=None, subject_tag=None), i)
             # An erased record's leaf can only be caught by what was signed.
             at = len(entry.leaf) - 1
             yield Tampering(f"erased and edited {i}", both(gone, flipped(i, "leaf", at)), i, lone)
@@ -269,6 +271,8 @@ def signed_changed(log: Stored) -> Iterator[Tampering]:
             yield Tampering(
                 f"checkpoints {i} {j} swapped", both(noted(i, notes[j]), noted(j, note)), None
             )
+    last = both(rewritten(SIZE - 1), recomputed, unnoted(-1))
+    yield Tampering("rewritten, checkpoint gone", last, SIZE - 1, exact=False)
     yield Tampering("checkpoints gone", lambda log: log.checkpoints.clear(), None)
     for at in range(0, len(head.checkpoint), 7):
         yield Tampering(f"end's byte {at}", headed(checkpoint=flip(head.checkpoint, at)), None)
