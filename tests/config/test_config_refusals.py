@@ -371,6 +371,7 @@ def test_no_value_is_ever_shown(  # noqa: PLR0917  # fixtures are not arguments
         ("indexes.0.metric", "l2sq", "not offered by the store vectors", "cosine, dot"),
         ("indexes.0.embedder", "lexical@2", "names no embedder", "that of embedders.words"),
         ("indexes.1.embedder", "house@4", "names no embedder", "that of embedders.house"),
+        ("indexes.1.embedder", "zzz@9", "names no embedder", "see embedders.words, embedders.mo"),
         ("ingest.index", "main@2", "names no index", "that of indexes.0"),
         ("embedders.words.use", "lexicl@1", "names no embedder of this", "'lexical@1'?"),
         ("embedders.words.device", "cpu", "is not a known key", "has no settings"),
