@@ -295,6 +295,21 @@ def test_a_log_that_lost_its_shape_is_no_log(
     assert_discreet(error.value)
 
 
+def test_a_head_behind_its_entries_is_no_place_to_append(
+    audit: AuditBackend, provisioned: Path
+) -> None:
+    """An entry that is there already, though the head says not, is damage and not overwritten."""
+    audit.append(SCOPE, 0, [ENTRY], HEAD)
+    with backdoor(provisioned) as connection:
+        connection.execute("DELETE FROM log_heads")
+        connection.execute("DELETE FROM log_checkpoints")
+    with pytest.raises(IntegrityError, match="contradicts itself") as error:
+        audit.append(SCOPE, 0, [ENTRY], HEAD)
+    assert error.value.outcome is Outcome.NOT_APPLIED
+    assert_discreet(error.value)
+    assert audit.head(SCOPE) is None
+
+
 def test_damaged_pages_are_an_integrity_error(provisioned: Path, make: Make) -> None:
     """Garbage in the file is reported as damage, not as an absence."""
     atoms = SqlAtoms(SqliteDatabase(provisioned, 5.0, "url"))
@@ -371,6 +386,7 @@ def _coded(code: int) -> sqlite3.Error:
         (sqlite3.SQLITE_NOMEM, UnavailableError, Outcome.UNKNOWN, True),
         (sqlite3.SQLITE_CANTOPEN, UnavailableError, Outcome.UNKNOWN, False),
         (sqlite3.SQLITE_TOOBIG, InvalidArgumentError, Outcome.UNKNOWN, False),
+        (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, IntegrityError, Outcome.UNKNOWN, False),
         (sqlite3.SQLITE_CONSTRAINT_NOTNULL, InvalidArgumentError, Outcome.UNKNOWN, False),
         (sqlite3.SQLITE_ERROR, BackendError, Outcome.UNKNOWN, False),
         (sqlite3.SQLITE_INTERNAL, BackendError, Outcome.UNKNOWN, False),

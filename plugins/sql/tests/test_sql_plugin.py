@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nexus_sql
 import pytest
+from nexus_sql._atoms import SqlAtoms
 from pydantic import ValidationError
 
 from nexus_core.spi import (
@@ -124,6 +125,30 @@ def test_the_busy_timeout_is_bounded(seconds: object) -> None:
         nexus_sql.SqlConfig.model_validate(
             {"url": "sqlite:///x.db", "busy_timeout_seconds": seconds}
         )
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [
+        ("journal_mode", "wal"),
+        ("synchronous", 2),
+        ("foreign_keys", 1),
+        ("secure_delete", 1),
+        ("temp_store", 2),
+        ("trusted_schema", 0),
+        ("busy_timeout", 10_000),
+        ("fullfsync", 1),
+        ("checkpoint_fullfsync", 1),
+    ],
+)
+def test_every_connection_is_durable_and_discreet(
+    atoms: AtomBackend, pragma: str, value: object
+) -> None:
+    """What a connection must be told is told to the first one and to those beside it."""
+    assert isinstance(atoms, SqlAtoms)
+    with atoms._database.read() as first, atoms._database.read() as second:
+        for connection in (first, second):
+            assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() == value
 
 
 @pytest.mark.parametrize("name", ["plain.db", "blank and#hash&+.db", "ü/ñ'.db"])

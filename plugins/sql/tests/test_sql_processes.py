@@ -349,7 +349,7 @@ def write(number):
         n += 1
     done.append(n)
 done = []
-threads = [threading.Thread(target=write, args=(number,)) for number in range(3)]
+threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
 for thread in threads:
     thread.start()
 for turn in range(10):

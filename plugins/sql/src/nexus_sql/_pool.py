@@ -39,6 +39,7 @@ class Pool:
         self._lent: set[Connection] = set()
         self._busy = 0
         self._closed = False
+        self._pausing = False
         # Guards all of the above; held across a fork, so that nothing begins in the middle of it.
         self._door = threading.Condition()
         with _registry:
@@ -60,8 +61,7 @@ class Pool:
     def occupied(self) -> Iterator[None]:
         """A block, in which the engine may be at work, that a fork waits for."""
         with self._door:
-            self.ensure_open()
-            self._busy += 1
+            self._enter()
         try:
             yield
         finally:
@@ -70,8 +70,7 @@ class Pool:
     def borrow(self) -> Connection:
         """A connection for the caller alone, to be given back."""
         with self._door:
-            self.ensure_open()
-            self._busy += 1
+            self._enter()
             if self._idle:
                 connection = self._idle.pop()
                 self._lent.add(connection)
@@ -102,9 +101,14 @@ class Pool:
         """Close connections; those that are lent follow when they are given back. Idempotent."""
         with self._door:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            _discard(connection, sound=True)
+            while self._idle:
+                _discard(self._idle.pop(), sound=True)
+
+    def _enter(self) -> None:
+        # A fork that waits for those inside lets nobody else in, or it might wait for ever.
+        self._door.wait_for(lambda: not self._pausing)
+        self.ensure_open()
+        self._busy += 1
 
     def _leave(self) -> None:
         with self._door:
@@ -114,12 +118,15 @@ class Pool:
     def pause(self, deadline: float) -> None:
         """Before a fork: let nobody begin, wait for those who did, and close what is at rest."""
         self._door.acquire()
+        self._pausing = True
         self._door.wait_for(lambda: self._busy == 0, max(0.0, deadline - time.monotonic()))
         while self._idle:
             _discard(self._idle.pop(), sound=True)
 
     def resume(self) -> None:
         """After a fork, in the parent."""
+        self._pausing = False
+        self._door.notify_all()
         self._door.release()
 
     def begin_anew(self) -> None:
@@ -138,6 +145,7 @@ class Pool:
         self._idle = []
         self._lent = set()
         self._busy = 0
+        self._pausing = False
         self._door = threading.Condition()
 
 

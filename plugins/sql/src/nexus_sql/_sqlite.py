@@ -115,8 +115,13 @@ class SqliteDatabase(Database):
     def provision(self, now: Callable[[], int]) -> Sequence[str]:
         if not self.problems():
             return []
-        with self.pool.occupied():
-            done = _sqlite_place.create(self._path, self.tables, self._setting)
+        # Making the file closes a descriptor of it, so nobody here may have locked it yet.
+        self.acquire_writer()
+        try:
+            with self.pool.occupied():
+                done = _sqlite_place.create(self._path, self.tables, self._setting)
+        finally:
+            self.release_writer()
         with self.write() as connection:
             steps, problems = migrate(connection, self.tables, self._setting, now())
             if problems:
@@ -183,6 +188,7 @@ class SqliteDatabase(Database):
         if len(distinct) <= _MAX_LIST or isinstance(column.type, sa.REAL):
             return column.in_(distinct)
         if isinstance(column.type, sa.INTEGER):
+            # Not every version reads a decimal fraction exactly, and no integer equals one.
             distinct = [int(value) for value in distinct if value == int(value)]
         listed = sa.func.json_each(json.dumps(distinct, ensure_ascii=False)).table_valued("value")
         return column.in_(sa.select(listed.c.value))

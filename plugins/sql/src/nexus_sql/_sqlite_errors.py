@@ -95,6 +95,9 @@ def _by_code(code: int, text: str, outcome: Outcome) -> StoreError:
         return UnavailableError(
             "the database has not the schema", hint=_PROVISION, retryable=False, outcome=outcome
         )
+    if code in _DUPLICATE:
+        # Where a taken key is somebody's answer it was caught before; here rows deny one another.
+        return IntegrityError("what is stored contradicts itself", outcome=outcome)
     if primary in _UNFIT:
         return InvalidArgumentError("a value does not fit its place", outcome=outcome)
     return BackendError(f"the database refused a statement (code {code})", outcome=outcome)

@@ -50,9 +50,11 @@ def create(path: Path, tables: Tables, setting: str) -> list[str]:
     """Make directory and file where they are missing. Idempotent."""
     done: list[str] = []
     try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            done.append(f"directory {path.parent}")
+        for directory in _missing(path.parent):
+            with contextlib.suppress(FileExistsError):
+                directory.mkdir(mode=0o700)
+                _sync_directory(directory.parent)
+                done.append(f"directory {directory}")
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             _sync_directory(path.parent)
@@ -152,6 +154,12 @@ def _schema_by(path: Path, options: str, tables: Tables, setting: str) -> list[P
     )
     with engine.connect() as connection:
         return schema_problems(connection, tables, setting)
+
+
+def _missing(directory: Path) -> list[Path]:
+    """Directories on the way that are not there, outermost first."""
+    chain = (directory, *directory.parents)
+    return [each for each in reversed(chain) if not each.exists()]
 
 
 def _sync_directory(directory: Path) -> None:
