@@ -30,6 +30,7 @@ from nexus_core._model.errors import (
     IntegrityError,
     InvalidArgumentError,
     NotFoundError,
+    PreconditionFailedError,
     StoreError,
 )
 from nexus_core._model.filters import And, Eq
@@ -42,6 +43,9 @@ from nexus_core._spi.capabilities import StoreRole
 from nexus_core._spi.spec import AtomizerSpec, Embedder, Piece
 
 BATCH: Final = 256
+
+# How often one ingest begins again after a recovery undid it under its hands.
+_TAKEN_FOR_DEAD: Final = 3
 
 
 @attrs.frozen(kw_only=True)
@@ -209,17 +213,31 @@ class IngestFlow:
             (plan.asset.id,),
             kind=governance.kind,
             space=governance.space,
-        ):
+        ) as mutation:
             intent = self._intents.open(plan, found)
+            mutation.begun = True
             try:
-                self._store_bytes(plan, spooled)
-                counts = self._derive(plan, ref, spooled.path)
+                closed = self._run_steps(plan, intent, ref, spooled)
             except InvalidArgumentError:
                 self._undo(plan, intent)
+                mutation.begun = False
                 raise
-            closed = self._intents.done(intent, plan, counts)
         state = "created" if found is None or found.fields["state"] != "open" else "completed"
         return self._result(plan, state, closed)
+
+    def _run_steps(self, plan: Plan, intent: Record, ref: IndexRef, spooled: Spooled) -> Record:
+        """All steps, and again where a recovery took us for dead and undid them meanwhile."""
+        for _ in range(_TAKEN_FOR_DEAD):
+            self._store_bytes(plan, spooled)
+            counts = self._derive(plan, ref, spooled.path)
+            try:
+                return self._intents.done(intent, plan, counts)
+            except PreconditionFailedError:
+                intent = self._intents.open(plan, self._intents.find(plan))
+        raise PreconditionFailedError(
+            "recovery keeps undoing this ingest while it runs",
+            hint="raise [recovery] after_seconds above the time that one source takes",
+        )
 
     def _store_bytes(self, plan: Plan, spooled: Spooled) -> None:
         spooled.file.seek(0)

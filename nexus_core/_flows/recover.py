@@ -17,7 +17,7 @@ from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.ledger import body_of
 from nexus_core._model.audit import LogEntry
-from nexus_core._model.errors import InvalidArgumentError, UnsupportedError
+from nexus_core._model.errors import InvalidArgumentError, NotFoundError, UnsupportedError
 from nexus_core._model.records import Record
 from nexus_core._security.permissions import Action
 from nexus_core._spi.audit import AuditBackend
@@ -63,9 +63,12 @@ class RecoverFlow:
         """Resume one ingest; what cannot be resumed now stays pending and holds up no other."""
         target = str(intent.fields.get("target", intent.id))
         try:
-            with self._gate.mutation(Action.RECOVER, StoreRole.ATOMS, (target,), admitted=True):
+            with self._gate.mutation(
+                Action.RECOVER, StoreRole.ATOMS, (target,), admitted=True
+            ) as mutation:
+                mutation.begun = True
                 return self._ingest.resume(intent)
-        except UnsupportedError as error:
+        except (UnsupportedError, NotFoundError) as error:
             return Ingested(
                 logical_key=body_of(intent)["asset"]["logical_key"],
                 asset=target,

@@ -15,7 +15,7 @@ import attrs
 
 from nexus_core._handles.catalogue import check_logical_key
 from nexus_core._handles.objects import check_media_type
-from nexus_core._model.errors import InvalidArgumentError, NotFoundError, QuotaExceededError
+from nexus_core._model.errors import InvalidArgumentError, NotFoundError
 from nexus_core._model.objects import Body, BodySource
 
 # What the standard table does not know, or knows by another name than the atomizers.
@@ -153,13 +153,8 @@ def spool(body: BodySource | Path, *, max_bytes: int) -> Iterator[Spooled]:
 
 
 def _copy(source: BodySource, target: BinaryIO, max_bytes: int) -> Body:
-    body = Body(source)
+    body = Body(source, limit=max_bytes)
     for chunk in body:
-        if body.read_size > max_bytes:
-            raise QuotaExceededError(
-                f"the source is larger than the limit of {max_bytes} bytes",
-                hint="raise [limits] in the configuration, or put it in parts",
-            )
         target.write(chunk)
     return body
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, Literal, cast, final
 
 import attrs
@@ -20,7 +21,7 @@ from nexus_core._audit import (
 from nexus_core._handles.checks import check_limit
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
-from nexus_core._model.errors import InvalidArgumentError
+from nexus_core._model.errors import AuditVerificationError, InvalidArgumentError
 from nexus_core._security.permissions import Action
 from nexus_core._spi.audit import AuditBackend
 from nexus_core._spi.capabilities import StoreRole
@@ -77,6 +78,7 @@ class AuditHandle:
         Kept elsewhere, it is what makes truncation and rollback detectable.
         """
         self._gate.admit(Action.AUDIT_READ)
+        self._gate.accessed(Action.AUDIT_READ, StoreRole.AUDIT, ())
         return self._gate.call(StoreRole.AUDIT, lambda _: self._gate.runtime.log.checkpoint())
 
     def verify(
@@ -103,6 +105,12 @@ class AuditHandle:
         )
         if report.ok:
             self._gate.accessed(Action.AUDIT_VERIFY, StoreRole.AUDIT, ())
+            return report
+        # Where the log's end is false nothing more is signed onto it; the report says why.
+        with suppress(AuditVerificationError):
+            self._gate.record(
+                "event", Action.AUDIT_VERIFY, AuditVerificationError.code, role=StoreRole.AUDIT
+            )
         return report
 
     def export(self, format: ExportFormat = "jsonl") -> Iterator[bytes]:
@@ -121,6 +129,7 @@ class AuditHandle:
 
     def _lines(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         while True:
+            self._gate.ensure_alive()
             line = self._gate.call(StoreRole.AUDIT, lambda _: next(lines, None))
             if line is None:
                 return

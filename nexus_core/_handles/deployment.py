@@ -20,7 +20,14 @@ import attrs
 from nexus_core._audit import ScopeLog, Signer
 from nexus_core._config import Config
 from nexus_core._model.context import RequestContext
-from nexus_core._model.errors import ClosedError, ConfigurationError, Problem, UnavailableError
+from nexus_core._model.errors import (
+    BackendError,
+    ClosedError,
+    ConfigurationError,
+    Outcome,
+    Problem,
+    UnavailableError,
+)
 from nexus_core._model.scope import Scope
 from nexus_core._security.guard import Guard
 from nexus_core._security.keyring import KeyRing
@@ -28,7 +35,7 @@ from nexus_core._security.tokens import TokenSealer
 from nexus_core._spi.audit import AuditBackend
 from nexus_core._spi.backend import Backend
 from nexus_core._spi.capabilities import AuditCapabilities, StoreRole
-from nexus_core._spi.spec import AtomizerSpec, BackendSpec, Embedder
+from nexus_core._spi.spec import AtomizerSpec, BackendSpec, Embedder, Redactor
 
 logger: Final = logging.getLogger("nexus")
 
@@ -66,11 +73,13 @@ class ScopeRuntime:
         stores: Mapping[StoreRole, OpenStore],
         keys: KeyRing,
         view_hash: bytes,
+        *,
+        poisoned: set[tuple[Scope, StoreRole]],
         now: Clock,
     ) -> None:
         self.scope = scope
         self._stores = dict(stores)
-        self._poisoned: set[StoreRole] = set()
+        self._poisoned = poisoned
         self.guard = Guard(keys, scope)
         self.tokens = TokenSealer(keys, scope)
         self.signer = Signer.of(keys, scope)
@@ -102,7 +111,7 @@ class ScopeRuntime:
                     )
                 ]
             )
-        if role in self._poisoned:
+        if (self.scope, role) in self._poisoned:
             raise UnavailableError(
                 f"the {role.value} store is closed for this scope after an isolation violation",
                 hint="run `nexus doctor`, then restart",
@@ -112,7 +121,7 @@ class ScopeRuntime:
 
     def poison(self, role: StoreRole) -> None:
         """Refuse every later call of this scope to the role's store."""
-        self._poisoned.add(role)
+        self._poisoned.add((self.scope, role))
         logger.critical(
             "isolation violation: store %s (%s) answered outside its scope and is closed for it",
             self._stores[role].name,
@@ -133,6 +142,7 @@ class Deployment:
         atomizers: Mapping[str, AtomizerSpec],
         embedders: Mapping[str, Embedder],
         authorizers: Sequence[Authorizer] = (),
+        redactors: Sequence[Redactor] = (),
         observers: Sequence[Observer] = (),
         now: Clock = wall_clock,
     ) -> None:
@@ -143,9 +153,12 @@ class Deployment:
         self.atomizers = dict(atomizers)
         self.embedders = dict(embedders)
         self.authorizers = tuple(authorizers)
+        self._redactors = tuple(redactors)
         self.observers = tuple(observers)
         self._lock = threading.Lock()
         self._scopes: OrderedDict[Scope, ScopeRuntime] = OrderedDict()
+        # Kept here, because what belongs to a scope may be dropped and made again.
+        self._poisoned: set[tuple[Scope, StoreRole]] = set()
         self._refusal: str | None = None
         _deployments.add(self)
 
@@ -166,12 +179,37 @@ class Deployment:
         names = {role: getattr(route, role.value) for role in StoreRole}
         stores = {role: self.stores[name, role] for role, name in names.items() if name is not None}
         view_hash = bytes.fromhex(self.config.view_hash(scope))
-        made = ScopeRuntime(scope, stores, self.keys, view_hash, self.now)
+        made = ScopeRuntime(
+            scope, stores, self.keys, view_hash, poisoned=self._poisoned, now=self.now
+        )
         with self._lock:
             runtime = self._scopes.setdefault(scope, made)
             while len(self._scopes) > _SCOPES_KEPT:
                 self._scopes.popitem(last=False)
         return runtime
+
+    def redacted(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Names as they may be kept in trails and events: after every configured redactor.
+
+        A redactor that fails, or gives something other than text, stops what it was asked for.
+        """
+        if not self._redactors:
+            return tuple(names)
+        return tuple(self._redact(name) for name in names)
+
+    def _redact(self, name: str) -> str:
+        failure: BackendError
+        try:
+            for redactor in self._redactors:
+                name = redactor.redact(name)
+            if type(name) is str:
+                return name
+            failure = BackendError("a redactor gave something that is not text")
+        except Exception as error:  # noqa: BLE001  # its own words may hold what it is to remove
+            failure = BackendError(f"a redactor failed with {type(error).__name__}")
+        failure.outcome = Outcome.NOT_APPLIED
+        failure.__cause__ = failure.__context__ = None
+        raise failure
 
     def _check_env(self, scope: Scope) -> None:
         if scope.env not in self.config.environments:
@@ -186,10 +224,16 @@ class Deployment:
                 ]
             )
 
+    def _is_closed(self) -> bool:
+        return self._refusal is not None
+
     def close(self, reason: str = "this Nexus is closed") -> None:
         """Close every backend. Idempotent; errors while closing are logged, not raised."""
+        # Asked before the lock as well: in a forked child nobody may ever release it.
+        if self._is_closed():
+            return
         with self._lock:
-            if self._refusal is not None:
+            if self._is_closed():
                 return
             self._refusal = reason
         for store in {id(store.backend): store for store in self.stores.values()}.values():

@@ -55,11 +55,16 @@ class Observation:
 
 @attrs.define
 class Mutation:
-    """A mutation under way; the handle adds the ids that only the result tells."""
+    """A mutation under way; the handle adds what only its course tells.
+
+    ``begun`` says that a part of several took effect, so that a failure's outcome is unknown
+    until recovery, whatever the failing part says of itself.
+    """
 
     operation: str
     ids: Sequence[str]
     unchanged: bool = False
+    begun: bool = False
 
 
 @final
@@ -95,6 +100,12 @@ class Gate:
         """Refuse every later call; a handle kept beyond its request is of no use."""
         self._ended = True
 
+    def ensure_alive(self) -> None:
+        """Raise ``ClosedError`` once the request has ended or the deployment is closed."""
+        self._deployment.ensure_open()
+        if self._ended:
+            raise ClosedError("this request has ended", hint="call nexus.request() again")
+
     # -- admission ---------------------------------------------------------------------------
 
     def admit(self, action: Action, ids: Sequence[str] = _NO_IDS) -> None:
@@ -102,9 +113,7 @@ class Gate:
 
         Every refusal by role or policy is durable in the trail before it is raised.
         """
-        self._deployment.ensure_open()
-        if self._ended:
-            raise ClosedError("this request has ended", hint="call nexus.request() again")
+        self.ensure_alive()
         if not permits(self.context.role, action):
             self._deny(action, ids, f"the role {self.context.role.value!r} may not do this")
         for authorize in self._deployment.authorizers:
@@ -181,18 +190,18 @@ class Gate:
         def settle(outcome: str, known: Outcome) -> None:
             self._append(
                 intent.settled(
-                    outcome, at=self.now(), ids=mutation.ids, details={"reason": known.value}
+                    outcome,
+                    at=self.now(),
+                    ids=self._deployment.redacted(mutation.ids),
+                    details={"reason": known.value},
                 )
             )
             self.observe(action, outcome, mutation.operation, len(mutation.ids))
 
         try:
             yield mutation
-        except StoreError as error:
-            settle(error.code, error.outcome)
-            raise
         except NexusError as error:
-            settle(error.code, Outcome.NOT_APPLIED)
+            settle(error.code, _known(error, mutation))
             raise
         except BaseException:
             settle("interrupted", Outcome.UNKNOWN)
@@ -275,7 +284,7 @@ class Gate:
             store=None if role is None else role.value,
             kind=kind,
             space=space,
-            ids=ids,
+            ids=self._deployment.redacted(ids),
         )
 
     def bare_intent(self, erased: ErasedRecord) -> AuditRecord:
@@ -318,6 +327,12 @@ class Gate:
                 raise
             except BaseException as error:  # noqa: BLE001  # an observer can change nothing
                 logger.warning("an observer raised %s", type(error).__name__)
+
+
+def _known(error: NexusError, mutation: Mutation) -> Outcome:
+    if mutation.begun or isinstance(error, TenantIsolationError):
+        return Outcome.UNKNOWN
+    return error.outcome if isinstance(error, StoreError) else Outcome.NOT_APPLIED
 
 
 def _translated(store: OpenStore, error: Exception) -> BackendError:

@@ -101,8 +101,8 @@ class Ledger:
             "trace_id": context.trace_id,
             "request_id": context.request_id,
             "action": action.value,
-            "source_ids": list(source_ids),
-            "result_ids": list(result_ids),
+            "source_ids": list(self.gate.deployment.redacted(source_ids)),
+            "result_ids": list(self.gate.deployment.redacted(result_ids)),
             **governance.to_data(),
         }
         return Insert(self.record("events", event_id, fields, body))

@@ -16,7 +16,7 @@ from nexus_core._model.errors import ConfigurationError, NexusError, Problem
 from nexus_core._security.keyring import KeyRing
 from nexus_core._spi.backend import Backend
 from nexus_core._spi.capabilities import StoreRole
-from nexus_core._spi.spec import ABC_OF, BackendSpec, Embedder, Runtime
+from nexus_core._spi.spec import ABC_OF, BackendSpec, Embedder, Redactor, Runtime
 
 
 def build_stores(
@@ -77,6 +77,8 @@ def open_deployment(config: Config, *, now: Clock = wall_clock) -> Deployment:
     stores, problems = build_stores(config.stores, config.base, now=now)
     embedders, wrong = build_embedders(config)
     problems += wrong
+    redactors, wrong = build_redactors(config)
+    problems += wrong
     if problems:
         close_stores(list(stores.values()))
         raise ConfigurationError(problems, hint="`nexus doctor` shows the same list")
@@ -87,9 +89,34 @@ def open_deployment(config: Config, *, now: Clock = wall_clock) -> Deployment:
         atomizers=config.atomizers,
         embedders=embedders,
         authorizers=[call for extension in config.extensions for call in extension.authorize],
+        redactors=redactors,
         observers=[call for extension in config.extensions for call in extension.observe],
         now=now,
     )
+
+
+def build_redactors(config: Config) -> tuple[list[Redactor], list[Problem]]:
+    """Build the redactors of every extension that the configuration names, in its order."""
+    built: list[Redactor] = []
+    problems: list[Problem] = []
+    for extension in config.extensions:
+        for spec in extension.redactors:
+            try:
+                redactor = spec.factory()
+                if not isinstance(redactor, Redactor):
+                    raise TypeError
+            except Exception as error:  # noqa: BLE001  # a plugin may raise anything
+                problems.append(
+                    Problem(
+                        path="extensions.use",
+                        what=f"the redactor {spec.name!r} failed with {type(error).__name__}",
+                        fix="run `nexus plugins check`, and report it to the plugin's author",
+                        code="redactor.failed",
+                    )
+                )
+            else:
+                built.append(redactor)
+    return built, problems
 
 
 def build_embedders(config: Config) -> tuple[dict[str, Embedder], list[Problem]]:

@@ -124,7 +124,8 @@ class RawHandle:
             raise InvalidArgumentError("sha256 is not 64 lower-case hex digits")
         if size is not None and (type(size) is not int or size < 0):
             raise InvalidArgumentError("size is not a number of bytes")
-        source = Body(body, sha256=sha256, size=size)
+        limit = self._gate.deployment.config.limits.max_object_bytes
+        source = Body(body, sha256=sha256, size=size, limit=limit)
         with self._gate.mutation(
             Action.RAW_PUT, StoreRole.RAW, (key,), kind=governance.kind, space=governance.space
         ):

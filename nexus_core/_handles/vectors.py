@@ -21,6 +21,7 @@ from nexus_core._security.permissions import Action
 from nexus_core._spi.capabilities import StoreRole
 
 MAX_QUERIES: Final = 1024
+MAX_HITS: Final = 100_000
 
 
 @attrs.frozen(kw_only=True)
@@ -222,6 +223,10 @@ class VectorsHandle:
         """Answer several queries at once, each exactly as ``query`` would alone."""
         if not 1 <= len(vectors) <= MAX_QUERIES:
             raise InvalidArgumentError(f"a call holds 1 to {MAX_QUERIES} queries")
+        if type(k) is int and len(vectors) * k > MAX_HITS:
+            raise InvalidArgumentError(
+                f"the call could give more than {MAX_HITS} hits", hint="ask for fewer, or in parts"
+            )
         self._gate.admit(Action.VECTOR_QUERY, (index,))
         ref = self._rows.resolve(index, version)
         answers = self._rows.search(

@@ -12,6 +12,7 @@ import attrs
 from nexus_core._model.errors import (
     ChecksumMismatchError,
     InvalidArgumentError,
+    QuotaExceededError,
     RangeNotSatisfiableError,
 )
 
@@ -27,15 +28,31 @@ class Body:
     ``size`` is known beforehand for bytes and seekable files, else ``None``. ``sha256`` (64 hex
     digits) and ``read_size`` are right once the pass has ended; asking earlier raises. When the
     caller declared a size or checksum, the end of the pass raises ``ChecksumMismatchError`` if the
-    bytes were others: a backend must not make anything visible before the pass has ended.
+    bytes were others: a backend must not make anything visible before the pass has ended. More
+    than ``limit`` bytes raise ``QuotaExceededError`` as soon as they come.
     """
 
-    __slots__ = ("_done", "_expected", "_hash", "_source", "_started", "read_size", "size")
+    __slots__ = (
+        "_done",
+        "_expected",
+        "_hash",
+        "_limit",
+        "_source",
+        "_started",
+        "read_size",
+        "size",
+    )
 
     def __init__(
-        self, source: BodySource, *, sha256: str | None = None, size: int | None = None
+        self,
+        source: BodySource,
+        *,
+        sha256: str | None = None,
+        size: int | None = None,
+        limit: int | None = None,
     ) -> None:
         self._source = source
+        self._limit = limit
         self._expected = sha256
         self._hash = hashlib.sha256()
         self._started = False
@@ -50,12 +67,19 @@ class Body:
         for chunk in _chunks(self._source):
             self._hash.update(chunk)
             self.read_size += len(chunk)
+            self._check_progress()
             yield chunk
         if self.size is not None and self.size != self.read_size:
             raise ChecksumMismatchError("the body has another size than was declared")
         self._done = True
         if self._expected is not None and self._expected != self.sha256:
             raise ChecksumMismatchError("the body has another SHA-256 than was declared")
+
+    def _check_progress(self) -> None:
+        if self._limit is not None and self.read_size > self._limit:
+            raise QuotaExceededError(f"the body is larger than the limit of {self._limit} bytes")
+        if self.size is not None and self.read_size > self.size:
+            raise ChecksumMismatchError("the body has another size than was declared")
 
     @property
     def sha256(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -31,7 +31,7 @@ from nexus_core import (
     UnavailableError,
     VectorItem,
 )
-from nexus_core.spi import hookimpl
+from nexus_core.spi import Redactor, RedactorSpec, hookimpl
 
 from .conftest import World, context
 
@@ -374,3 +374,49 @@ def test_an_installed_extension_that_nobody_names_does_not_run(
     with world.nexus.request(context()) as n:
         n.raw.put("k", b"x", kind="data", space="s")
     assert module.seen == []
+
+
+class Masks(Redactor):
+    """Puts stars in place of one name."""
+
+    def redact(self, text: str) -> str:
+        if "explode" in text:
+            raise ValueError(text)
+        return text.replace(CANARY, "***")
+
+
+def masking() -> ModuleType:
+    """A plugin module with a redactor."""
+    module = ModuleType("masking_for_test")
+
+    @hookimpl
+    def nexus_redact() -> Sequence[RedactorSpec]:
+        return [RedactorSpec(name="masks", version="1", summary="stars", factory=Masks)]
+
+    module.__dict__.update(nexus_redact=nexus_redact)
+    return module
+
+
+def test_names_are_redacted_before_they_are_kept(opened: Callable[..., World]) -> None:
+    """A configured redactor sees every name before trail and events do; the store keeps the key."""
+    world = opened('[extensions]\nuse = ["masking"]\n', masking=masking())
+    with world.nexus.request(context()) as n:
+        n.raw.put(f"{CANARY}.txt", b"x", kind="data", space="s")
+        n.assets.register(f"{CANARY}.txt")
+        n.raw.get(f"{CANARY}.txt")
+    log = next(iter(world.audit.logs.values()))
+    kept = b"".join((entry.sealed or b"") + entry.leaf for entry in log.entries)
+    events = [r.body for r in world.atoms.records.values() if r.collection == "events"]
+    assert CANARY.encode() not in kept + b"".join(events)
+    assert b"***.txt" in kept
+    assert any(b"***.txt" in body for body in events)
+
+
+def test_a_redactor_that_fails_stops_the_call(opened: Callable[..., World]) -> None:
+    """What could not be redacted is not kept, and what could not be kept is not done."""
+    world = opened('[extensions]\nuse = ["masking"]\n', masking=masking())
+    with world.nexus.request(context()) as n, pytest.raises(BackendError) as caught:
+        n.raw.put("explode", b"x", kind="data", space="s")
+    assert "explode" not in str(caught.value)
+    assert caught.value.outcome is Outcome.NOT_APPLIED
+    assert not world.raw.objects
