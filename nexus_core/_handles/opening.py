@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -126,7 +126,8 @@ def build_embedders(config: Config) -> tuple[dict[str, Embedder], list[Problem]]
     for name, use in config.embedders.items():
         try:
             embedder = use.spec.factory(use.settings)
-            built[f"{use.spec.name}@{embedder.version}"] = embedder
+            full = f"{use.spec.name}@{embedder.version}"
+            _ = (embedder.dimension, embedder.metric)
         except ConfigurationError as error:
             problems += [
                 attrs.evolve(p, path=".".join(filter(None, ("embedders", name, p.path))))
@@ -141,18 +142,37 @@ def build_embedders(config: Config) -> tuple[dict[str, Embedder], list[Problem]]
                     code="embedder.failed",
                 )
             )
+        else:
+            if full in built:
+                problems.append(
+                    Problem(
+                        path=f"embedders.{name}",
+                        what=f"is {full}, which another entry is too",
+                        fix="keep one of them",
+                        code="embedder.repeated",
+                    )
+                )
+            built[full] = embedder
+    if not problems:
+        problems = [*_unfit_indexes(config, built)]
+    return built, problems
+
+
+def _unfit_indexes(config: Config, built: Mapping[str, Embedder]) -> Iterator[Problem]:
+    """Indexes whose embedder is not there, or makes vectors of another shape."""
     for position, definition in enumerate(config.indexes):
+        if definition.embedder in config.external_embedders:
+            continue
         made = built.get(definition.embedder)
         if made is None:
-            continue
-        if (made.dimension, made.metric) != (definition.dimension, definition.metric):
-            problems.append(
-                Problem(
-                    path=f"indexes.{position}",
-                    what=f"the embedder {definition.embedder} makes {made.metric} vectors of "
-                    f"dimension {made.dimension}",
-                    fix="give the index that dimension and metric, or another embedder",
-                    code="index.embedder",
-                )
+            what = f"no configured embedder is {definition.embedder}"
+            fix = f"the configured ones are {', '.join(sorted(built)) or 'none'}"
+        elif (made.dimension, made.metric) != (definition.dimension, definition.metric):
+            what = (
+                f"the embedder {definition.embedder} makes {made.metric} vectors of dimension "
+                f"{made.dimension}"
             )
-    return built, problems
+            fix = "give the index that dimension and metric, or another embedder"
+        else:
+            continue
+        yield Problem(path=f"indexes.{position}", what=what, fix=fix, code="index.embedder")

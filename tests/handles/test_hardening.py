@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -10,6 +12,7 @@ import pytest
 
 from nexus_core import (
     ClosedError,
+    ConfigurationError,
     IngestReport,
     InvalidArgumentError,
     Outcome,
@@ -20,8 +23,9 @@ from nexus_core import (
     VectorItem,
 )
 from nexus_core._handles import deployment
+from nexus_core.spi import EmbedderSpec, hookimpl
 
-from .conftest import World, context
+from .conftest import Letters, World, context, tools
 
 OWN: dict[str, Any] = {"kind": "data", "space": "docs"}
 
@@ -139,3 +143,38 @@ def test_a_failed_verification_is_on_record(world: World) -> None:
         assert not n.audit.verify().ok
         log.entries[0] = honest
     assert ("event", "audit.verify", "audit.invalid") in world.trail(context())
+
+
+class Other(Letters):
+    """Letters whose files decide another version than its code's."""
+
+    version = "1+f00"
+
+
+def variants(made: Callable[[], Letters]) -> ModuleType:
+    """A plugin module with one embedder under the name that the configuration uses."""
+    module = tools()
+
+    @hookimpl
+    def nexus_embedder() -> Sequence[EmbedderSpec]:
+        return [
+            EmbedderSpec(name="letters", version="1", summary="letters", factory=lambda _: made())
+        ]
+
+    module.__dict__.update(nexus_embedder=nexus_embedder)
+    return module
+
+
+def test_an_index_needs_the_very_embedder_it_names(opened: Callable[..., World]) -> None:
+    """An embedder whose model makes it another version does not serve an index by mistake."""
+    with pytest.raises(ConfigurationError) as caught:
+        opened("", tools=variants(Other))
+    assert [(p.path, p.code) for p in caught.value.problems] == [("indexes.0", "index.embedder")]
+
+
+def test_two_entries_cannot_be_one_embedder(opened: Callable[..., World]) -> None:
+    """Two embedders that come to one name and version are refused, not merged."""
+    again = '[embedders.again]\nplugin = "tools"\nuse = "letters@1"\n'
+    with pytest.raises(ConfigurationError) as caught:
+        opened(again)
+    assert "embedders.again" in [p.path for p in caught.value.problems]
