@@ -1,7 +1,7 @@
 """Find the command, run it, and turn whatever happens into words and an exit code.
 
-This module and ``page`` are all that ``nexus --help`` imports; everything else waits until a
-command runs.
+This module, ``page`` and ``more`` are all that ``nexus --help`` imports; everything else waits
+until a command runs.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import NoReturn
 
+from nexus_core._cli.more import installed, listed
 from nexus_core._cli.page import COMMANDS, HELP
 
 
@@ -24,23 +26,36 @@ def main(argv: Sequence[str]) -> int:
     """Run one command line; return its exit code. Only ``SystemExit`` of argparse is raised."""
     first = argv[0] if argv else "--help"
     if first in ("-h", "--help", "help"):
-        sys.stdout.write(HELP)
+        sys.stdout.write(HELP + listed(frozenset(COMMANDS)))
         return 0
     if first in ("-V", "--version"):
         sys.stdout.write(f"nexus {_version()}\n")
         return 0
-    if first not in COMMANDS:
-        return _unknown(first)
-    return _guarded(first, list(argv[1:]))
+    if first in COMMANDS:
+        return _guarded(first, import_module(COMMANDS[first]), list(argv[1:]))
+    others = installed(frozenset(COMMANDS))
+    offers = others.get(first, ())
+    if len(offers) > 1:
+        sources = " and ".join(source for _, source in offers)
+        sys.stderr.write(f"nexus: {first!r} is offered by {sources}\n  uninstall all but one\n")
+        return 2
+    if not offers:
+        return _unknown(first, [*COMMANDS, *others])
+    name, source = offers[0]
+    try:
+        module = import_module(name)
+    except Exception as error:  # noqa: BLE001  # another distribution's code fails as it likes
+        sys.stderr.write(f"nexus {first}: {source} cannot be loaded: {type(error).__name__}\n")
+        return 1
+    return _guarded(first, module, list(argv[1:]))
 
 
-def _guarded(command: str, rest: list[str]) -> int:
+def _guarded(command: str, module: ModuleType, rest: list[str]) -> int:
     from nexus_core._cli.console import Console
     from nexus_core._cli.failure import FINDINGS, INTERRUPTED, describe, error_data, exit_code
     from nexus_core._cli.options import command_parser
 
     parser = command_parser(command)
-    module = import_module(COMMANDS[command])
     module.arguments(parser)
     options = parser.parse_args(rest)
     console = Console(json=options.json)
@@ -78,13 +93,13 @@ def _version() -> str:
         return "(run from a checkout that is not installed)"
 
 
-def _unknown(word: str) -> int:
+def _unknown(word: str, known: list[str]) -> int:
     if word.startswith("-"):
         hint = "options come after the command, for example: nexus doctor --json"
     else:
         from difflib import get_close_matches
 
-        close = get_close_matches(word, COMMANDS, n=1, cutoff=0.6)
+        close = get_close_matches(word, known, n=1, cutoff=0.6)
         hint = f"did you mean 'nexus {close[0]}'?" if close else "nexus --help lists the commands"
     sys.stderr.write(f"nexus: there is no command {word!r}\n  {hint}\n")
     return 2
