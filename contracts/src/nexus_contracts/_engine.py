@@ -10,6 +10,7 @@ from typing import Final
 
 from nexus_contracts._bench import Bench, Indeterminate, Violation
 from nexus_contracts._catalogue import catalogue
+from nexus_contracts._gaps import gap
 from nexus_contracts._harness import BackendHarness
 from nexus_contracts._inverse import run_inverse
 from nexus_contracts._registry import checks
@@ -56,7 +57,10 @@ def run_one(
     bench = Bench(harness, seed)
     inverse = requirement.capability is not None and not declared(harness, requirement.capability)
     try:
-        if inverse:
+        missing = gap(bench, requirement)
+        if missing is not None:
+            status, message = missing.status, missing.why
+        elif inverse:
             run_inverse(bench, str(requirement.capability))
             status, message = Status.REFUSED, f"{requirement.capability} is not declared"
         else:
@@ -69,13 +73,17 @@ def run_one(
     except NexusError as error:
         status = Status.FAILED
         message = f"the backend raised {type(error).__name__} ({error.code}): {error.message}"
-    except Exception as error:  # noqa: BLE001  # a backend may raise anything; see _blame
+    except KeyboardInterrupt:
+        bench.close()
+        raise
+    except BaseException as error:  # noqa: BLE001  # SystemExit and a test's skip too; see _blame
         status, message = _blame(error)
-    finally:
-        try:
-            bench.close()
-        except Exception as error:  # noqa: BLE001  # closing is the backend's own code too
-            status, message = Status.FAILED, f"close raised {type(error).__name__}"
+    try:
+        bench.close()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # closing is the backend's own code too
+        status, message = Status.FAILED, f"close raised {type(error).__name__}"
     reason = (deviations or {}).get(requirement.id)
     if reason is not None and status in (Status.FAILED, Status.PASSED):
         status, message = _deviating(requirement, status, message, reason)
@@ -88,7 +96,7 @@ def run_one(
     )
 
 
-def _blame(error: Exception) -> tuple[Status, str]:
+def _blame(error: BaseException) -> tuple[Status, str]:
     last = traceback.extract_tb(error.__traceback__)[-1]
     path = Path(last.filename)
     ours = path.is_relative_to(_OWN) and not any(path.is_relative_to(s) for s in _SUBJECTS)

@@ -73,12 +73,16 @@ class BackendHarness:
     it with the spec's own ``provision``. ``broken_settings`` names settings that must be refused by
     ``check``, such as a place that is not there. ``back_door`` opens the way below the SPI.
     ``reality`` says what stands behind it; a run against an emulator or memory says so in its
-    verdict. ``survives_reopen`` is false for a store that keeps nothing.
+    verdict. ``survives_reopen`` is false for a store that keeps nothing. What is not given leaves
+    its requirement untested, and the verdict incomplete; without a back door, changes below the SPI
+    go unseen, and the report says so.
     """
 
     spec: BackendSpec
     settings: Callable[[Namespace], Any]
-    reality: Reality = "real"
+    reality: Reality = attrs.field(
+        default="real", validator=attrs.validators.in_(("real", "emulator", "memory"))
+    )
     back_door: Callable[[Namespace], BackDoor] | None = None
     broken_settings: Callable[[Namespace], Mapping[str, Any]] | None = None
     survives_reopen: bool = True
