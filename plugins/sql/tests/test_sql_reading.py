@@ -213,7 +213,8 @@ LOOKUPS: list[tuple[str, Filter, str]] = [
     ("atoms", Eq("asset", "x"), "ix_record_atoms_asset"),
     ("atoms", And((Eq("subject", "x"), Eq("train_ok", value=False))), "ix_record_atoms_subject"),
     ("assets", Eq("subject", "x"), "ix_record_assets_subject"),
-    ("intents", Eq("state", "open"), "ix_record_intents_state"),
+    ("intents", And((Eq("type", "ingest"), Eq("state", "open"))), "ix_record_intents_state"),
+    ("intents", And((Eq("target", "x"), Eq("state", "done"))), "ix_record_intents_target"),
     ("events", Gt("created_at", 5), "ix_record_events_created_at"),
 ]
 

@@ -27,12 +27,13 @@ from nexus_core.spi import COLLECTIONS, Collection, FieldType, Scope
 
 RECORD_PREFIX: Final = "record_"
 
-# Fields that are looked up by value, besides ``subject``, which every collection has indexed.
-_LOOKUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "atoms": ("parent", "asset"),
-    "edges": ("parent", "child"),
-    "events": ("created_at",),
-    "intents": ("state",),
+# Fields that are looked up by value, besides ``subject``, which every collection has indexed. Of
+# intents nearly all are in one final state, which alone says nothing of the target asked for.
+_LOOKUPS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "atoms": (("parent",), ("asset",)),
+    "edges": (("parent",), ("child",)),
+    "events": (("created_at",),),
+    "intents": (("state",), ("target", "state")),
 }
 
 
@@ -134,9 +135,9 @@ def _record_table(metadata: MetaData, collection: Collection, spelling: Spelling
     for field, kind in collection.schema.items():
         if kind == "bool":
             table.append_constraint(CheckConstraint(table.c[field].in_((0, 1))))
-    for field in _LOOKUPS.get(collection.name, ()):
-        if field in collection.schema:
-            _index(table, field, "nx_id")
+    for fields in _LOOKUPS.get(collection.name, ()):
+        if collection.schema.keys() >= set(fields):
+            _index(table, *fields, "nx_id")
     if "subject" in collection.schema:
         _index(table, "subject", "nx_id", **spelling.partial(table.c.subject.is_not(None)))
     return table
