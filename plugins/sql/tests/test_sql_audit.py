@@ -86,6 +86,10 @@ def test_what_was_appended_is_read(audit: AuditBackend) -> None:
     assert list(audit.read(SCOPE, 0, 100)) == entries
     assert list(audit.read(SCOPE, 5, 4)) == entries[5:9]
     assert list(audit.read(SCOPE, 21, 4)) == []
+    for nothing in (0, -1):
+        assert list(audit.read(SCOPE, 0, nothing)) == []
+        assert list(audit.checkpoints(SCOPE, 0, nothing)) == []
+        assert list(audit.unsettled(SCOPE, 2**62, nothing)) == []
     sizes = [7, 20, 21]
     assert list(audit.checkpoints(SCOPE, 0, 10)) == [head(n).checkpoint for n in sizes]
     assert list(audit.checkpoints(SCOPE, 7, 1)) == [head(20).checkpoint]
@@ -190,7 +194,7 @@ def test_nothing_of_a_log_is_found_by_a_scan(provisioned: Path) -> None:
         (statements.settle, "ix_log_open_intents_operation"),
         (statements.forget_sealed, "ix_log_entries_subject_tag"),
     ]
-    with database.read() as connection:
+    with database.read(None) as connection:
         for statement, index in searched:
             sql = str(statement.compile(connection.engine))
             sql = sql.replace("__[POSTCOMPILE_operations]", "(?)")

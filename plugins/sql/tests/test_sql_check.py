@@ -359,6 +359,10 @@ def test_an_old_library_is_reported(
     monkeypatch.setattr(_sqlite_place, "OLDEST", (99, 0, 0))
     assert codes(config, runtime) == ["sql.library"]
     assert refused(config, runtime) == ["sql.library"]
+    monkeypatch.undo()
+    monkeypatch.setattr(_sqlite_place, "JSON_PROBE", "SELECT value FROM yaml_each('[1]')")
+    assert codes(config, runtime) == ["sql.library"]
+    assert refused(config, runtime) == ["sql.library"]
 
 
 def test_a_live_database_is_checked_without_a_trace(

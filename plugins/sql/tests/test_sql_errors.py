@@ -153,7 +153,7 @@ def test_a_write_in_the_same_process_waits_no_longer_than_told(
     """The queue of one process' writers has the same limit and the same error."""
     first = SqliteDatabase(provisioned, 5.0, "url")
     second = SqlAtoms(SqliteDatabase(provisioned, 0.05, "url"))
-    with first.write(), pytest.raises(StoreTimeoutError) as error:
+    with first.write(None), pytest.raises(StoreTimeoutError) as error:
         second.commit(SCOPE, [Insert(make("atoms", MARK))])
     assert error.value.outcome is Outcome.NOT_APPLIED
     assert_discreet(error.value)
@@ -407,13 +407,13 @@ def test_a_fault_of_our_own_is_not_disguised(provisioned: Path) -> None:
     database = SqliteDatabase(provisioned, 5.0, "url")
 
     def fail() -> None:
-        with database.write() as connection:
+        with database.write(None) as connection:
             connection.exec_driver_sql("INSERT INTO nexus_schema VALUES (98, 0)")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    with database.read() as connection:
+    with database.read(None) as connection:
         versions = connection.exec_driver_sql("SELECT max(version) FROM nexus_schema")
         assert versions.scalar_one() == 2
     database.close()

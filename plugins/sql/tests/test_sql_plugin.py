@@ -146,7 +146,7 @@ def test_every_connection_is_durable_and_discreet(
 ) -> None:
     """What a connection must be told is told to the first one and to those beside it."""
     assert isinstance(atoms, SqlAtoms)
-    with atoms._database.read() as first, atoms._database.read() as second:
+    with atoms._database.read(None) as first, atoms._database.read(None) as second:
         for connection in (first, second):
             assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() == value
 

@@ -378,7 +378,7 @@ nexus_sql._pool.PATIENCE = 0.1
 store = atoms()
 inside, leave = threading.Event(), threading.Event()
 def hold():
-    with store._database.write() as connection:
+    with store._database.write(None) as connection:
         inside.set()
         leave.wait()
 thread = threading.Thread(target=hold)

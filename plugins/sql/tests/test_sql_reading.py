@@ -198,7 +198,7 @@ def test_a_dense_cycle_is_walked_once(atoms: AtomBackend, make: Make) -> None:
 
 
 def plan(database: SqliteDatabase, statement: sa.Select[Any]) -> str:
-    with database.read() as connection:
+    with database.read(None) as connection:
         compiled = statement.compile(connection.engine)
         sql = str(compiled).replace("__[POSTCOMPILE_ids]", "(?)")
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", tuple("x" * sql.count("?")))

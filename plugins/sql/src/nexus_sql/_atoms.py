@@ -47,13 +47,13 @@ class SqlAtoms(AtomBackend):
         self._database.close()
 
     def commit(self, scope: Scope, operations: Sequence[Operation]) -> Sequence[bool]:
-        with self._database.write() as connection:
+        with self._database.write(scope) as connection:
             return Batch(self._database, self._codecs, connection, scope).apply(operations)
 
     def get(self, scope: Scope, collection: str, ids: Sequence[str]) -> Sequence[Record | None]:
         codec = self._codec(collection)
         found: dict[str, Record] = {}
-        with self._database.read() as connection:
+        with self._database.read(scope) as connection:
             for chunk in chunks(ids):
                 parameters = {**of_scope(scope), "ids": chunk}
                 rows = connection.execute(codec.select_listed, parameters)
@@ -81,7 +81,7 @@ class SqlAtoms(AtomBackend):
         records: list[Record] = []
         size = 0
         with (
-            self._database.read() as connection,
+            self._database.read(scope) as connection,
             connection.execute(statement, of_scope(scope)) as rows,
         ):
             for row in rows:
@@ -95,7 +95,7 @@ class SqlAtoms(AtomBackend):
         codec = self._codec(collection)
         condition = self._condition(codec, where)
         statement = sa.select(sa.func.count()).select_from(codec.table).where(condition)
-        with self._database.read() as connection:
+        with self._database.read(scope) as connection:
             return int(connection.execute(statement, of_scope(scope)).scalar_one())
 
     def walk(
@@ -114,7 +114,7 @@ class SqlAtoms(AtomBackend):
         steps: list[Step] = []
         met = dict.fromkeys(start)
         frontier = list(met)
-        with self._database.read() as connection:
+        with self._database.read(scope) as connection:
             for depth in range(1, max_depth + 1):
                 room = limit - len(steps)
                 if not frontier or room < 1:
@@ -140,7 +140,7 @@ class SqlAtoms(AtomBackend):
 
     def erase(self, scope: Scope) -> int:
         erased = 0
-        with self._database.write() as connection:
+        with self._database.write(scope) as connection:
             for codec in self._codecs.values():
                 erased += connection.execute(codec.delete_all, of_scope(scope)).rowcount
         self._database.scrub()

@@ -43,7 +43,7 @@ class SqlAudit(AuditBackend):
         self._database.close()
 
     def head(self, scope: Scope) -> LogHead | None:
-        with self._database.read() as connection:
+        with self._database.read(scope) as connection:
             row = connection.execute(self._statements.head, of_scope(scope)).first()
         if row is None:
             return None
@@ -55,7 +55,7 @@ class SqlAudit(AuditBackend):
     ) -> None:
         _check_numbers(expected_size, entries, head)
         where = (scope.tenant_id, scope.env)
-        with self._database.write() as connection:
+        with self._database.write(scope) as connection:
             self._move_head(connection, scope, expected_size, head)
             checkpoint = (*where, head.size, head.checkpoint)
             self._database.insert(connection, self._tables.checkpoints, [checkpoint])
@@ -64,34 +64,34 @@ class SqlAudit(AuditBackend):
             self._settle(connection, scope, entries)
 
     def read(self, scope: Scope, start: int, limit: int) -> Sequence[LogEntry]:
-        parameters = {**of_scope(scope), "start": start, "most": limit}
-        with self._database.read() as connection:
+        parameters = {**of_scope(scope), "start": start, "most": max(0, limit)}
+        with self._database.read(scope) as connection:
             found = [_entry(row) for row in connection.execute(self._statements.read, parameters)]
         _expect(all(entry.index == index for index, entry in enumerate(found, start)))
         return found
 
     def checkpoints(self, scope: Scope, after_size: int, limit: int) -> Sequence[bytes]:
-        parameters = {**of_scope(scope), "after": after_size, "most": limit}
-        with self._database.read() as connection:
+        parameters = {**of_scope(scope), "after": after_size, "most": max(0, limit)}
+        with self._database.read(scope) as connection:
             found = list(connection.execute(self._statements.checkpoints, parameters).scalars())
         _expect(all(type(checkpoint) is bytes for checkpoint in found))
         return found
 
     def unsettled(self, scope: Scope, before: int, limit: int) -> Sequence[LogEntry]:
-        parameters = {**of_scope(scope), "before": before, "most": limit}
-        with self._database.read() as connection:
+        parameters = {**of_scope(scope), "before": before, "most": max(0, limit)}
+        with self._database.read(scope) as connection:
             rows = connection.execute(self._statements.unsettled, parameters)
             return [_entry(row) for row in rows]
 
     def erase_sealed(self, scope: Scope, subject_tag: bytes) -> int:
         parameters = {**of_scope(scope), "tag": subject_tag}
-        with self._database.write() as connection:
+        with self._database.write(scope) as connection:
             erased = connection.execute(self._statements.forget_sealed, parameters).rowcount
         self._database.scrub()
         return erased
 
     def erase(self, scope: Scope) -> int:
-        with self._database.write() as connection:
+        with self._database.write(scope) as connection:
             erased = {
                 table: connection.execute(statement, of_scope(scope)).rowcount
                 for table, statement in self._statements.delete.items()

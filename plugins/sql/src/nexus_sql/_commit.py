@@ -71,11 +71,13 @@ class Batch:
             raise InvalidArgumentError(f"there is no collection {min(unknown)!r}")
         uses = Counter(keys)
         alone: dict[Key, int] = {}
+        added: list[Record] = []
         others: list[int] = []
         for position, operation in enumerate(operations):
             key = keys[position]
             if type(operation) is Insert and operation.if_exists == "fail" and uses[key] == 1:
                 alone[key] = position
+                added.append(operation.record)
             else:
                 others.append(position)
 
@@ -88,7 +90,6 @@ class Batch:
             except StoreError:
                 self._refuse_taken(key for key, at in alone.items() if at < position)
                 raise
-        added = [operations[position].record for position in alone.values()]  # type: ignore[union-attr]  # these are all Inserts
         self._insert(added + play.added())
         self._update(play.replaced())
         self._delete(play.removed())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sqlalchemy import Column, ColumnElement, Table
 from sqlalchemy.engine import URL, Connection, Engine, RootTransaction
 
-from nexus_core.spi import Outcome, Problem, Runtime, StoreError
+from nexus_core.spi import Outcome, Problem, Runtime, Scope, StoreError
 from nexus_sql._pool import Pool
 from nexus_sql._schema import Tables
 
@@ -60,8 +60,12 @@ class Database(ABC):
         """A SQLAlchemy engine without a pool, that connects as this database must be used."""
 
     @abstractmethod
-    def begin(self, connection: Connection, *, write: bool) -> None:
-        """Start the engine's own transaction; what a write reads then stays true until commit."""
+    def begin(self, connection: Connection, scope: Scope | None, *, write: bool) -> None:
+        """Start the engine's own transaction; what a write reads then stays true until commit.
+
+        An engine with row policies is told the scope here, for this transaction only. ``None`` is
+        for the schema itself, which belongs to no scope.
+        """
 
     @abstractmethod
     def acquire_writer(self) -> None:
@@ -96,13 +100,13 @@ class Database(ABC):
 
     # What they have in common.
 
-    def read(self) -> Transaction:
+    def read(self, scope: Scope | None) -> Transaction:
         """A block that sees one moment of the database."""
-        return Transaction(self, write=False)
+        return Transaction(self, scope, write=False)
 
-    def write(self) -> Transaction:
+    def write(self, scope: Scope | None) -> Transaction:
         """A block that commits at its end, durably, or rolls back if it raises."""
-        return Transaction(self, write=True)
+        return Transaction(self, scope, write=True)
 
     def close(self) -> None:
         """Close connections; those in use follow when their transaction ends. Idempotent."""
@@ -115,10 +119,11 @@ class Transaction:
     A connection on which anything but an error of ours was raised is never used again.
     """
 
-    __slots__ = ("_connection", "_database", "_transaction", "_write")
+    __slots__ = ("_connection", "_database", "_scope", "_transaction", "_write")
 
-    def __init__(self, database: Database, *, write: bool) -> None:
+    def __init__(self, database: Database, scope: Scope | None, *, write: bool) -> None:
         self._database = database
+        self._scope = scope
         self._write = write
         self._connection: Connection | None = None
         self._transaction: RootTransaction | None = None
@@ -130,7 +135,7 @@ class Transaction:
         try:
             self._connection = connection = database.pool.borrow()
             self._transaction = connection.begin()
-            database.begin(connection, write=self._write)
+            database.begin(connection, self._scope, write=self._write)
         except BaseException as error:
             self._end(sound=False)
             raise_translated(database, error, Outcome.NOT_APPLIED)

@@ -26,6 +26,7 @@ from nexus_core.spi import (
     Outcome,
     Problem,
     Runtime,
+    Scope,
     StoreError,
     StoreTimeoutError,
     UnavailableError,
@@ -122,7 +123,7 @@ class SqliteDatabase(Database):
                 done = _sqlite_place.create(self._path, self.tables, self._setting)
         finally:
             self.release_writer()
-        with self.write() as connection:
+        with self.write(None) as connection:
             steps, problems = migrate(connection, self.tables, self._setting, now())
             if problems:
                 raise ConfigurationError(problems)
@@ -151,7 +152,7 @@ class SqliteDatabase(Database):
             raise
         return connection
 
-    def begin(self, connection: Connection, *, write: bool) -> None:
+    def begin(self, connection: Connection, scope: Scope | None, *, write: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     def acquire_writer(self) -> None:

@@ -23,8 +23,9 @@ from nexus_sql._migrations import FIX, HOPELESS, schema_problems
 from nexus_sql._schema import Tables
 from nexus_sql._sqlite_errors import code_of
 
-# STRICT tables came with this one; upserts, RETURNING and JSON are older.
+# STRICT tables came with this one; JSON, which long lists need, could be left out until the next.
 OLDEST: Final = (3, 37, 0)
+JSON_PROBE: Final = "SELECT value FROM json_each('[1]')"
 
 
 def connect(path: Path, options: str, busy_timeout: float) -> sqlite3.Connection:
@@ -80,11 +81,18 @@ _WRITABLE: Final = "let this process' user read and write the file and its direc
 
 
 def _library(setting: str) -> list[Problem]:
-    if sqlite3.sqlite_version_info >= OLDEST:
-        return []
-    wanted = ".".join(map(str, OLDEST))
-    what = f"Python's SQLite is {sqlite3.sqlite_version}, older than {wanted}"
-    return [_problem(setting, "library", what, "use a Python with a newer SQLite")]
+    what = None
+    if sqlite3.sqlite_version_info < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        what = f"Python's SQLite is {sqlite3.sqlite_version}, older than {wanted}"
+    else:
+        try:
+            with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+                connection.execute(JSON_PROBE)
+        except sqlite3.OperationalError:
+            what = "Python's SQLite was built without JSON functions"
+    fix = "use a Python with a newer SQLite"
+    return [] if what is None else [_problem(setting, "library", what, fix)]
 
 
 def _access(path: Path, setting: str) -> list[Problem]:
@@ -121,12 +129,15 @@ def _content(path: Path, tables: Tables, setting: str) -> list[Problem]:
     try:
         return _schema(path, tables, setting)
     except sa.exc.DBAPIError as error:
-        if code_of(error) == sqlite3.SQLITE_NOTADB:
+        code = (code_of(error) or 0) & 0xFF
+        if code == sqlite3.SQLITE_NOTADB:
             what = f"the file {path} is not a SQLite database"
             fix = "name another file; this one is left alone"
             return [_problem(setting, "not_a_database", what, fix)]
         what = f"the database {path} cannot be read: {error.orig}"
-        return [_problem(setting, "damaged", what, "restore it from a backup")]
+        if code == sqlite3.SQLITE_CORRUPT:
+            return [_problem(setting, "damaged", what, "restore it from a backup")]
+        return [_problem(setting, "place", what, _WRITABLE)]
 
 
 def _schema(path: Path, tables: Tables, setting: str) -> list[Problem]:
