@@ -64,7 +64,7 @@ def test_sums_of_any_length_are_correctly_rounded(size: int) -> None:
     assert exact_sums(terms) == [math.fsum(row) for row in terms.tolist()]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(ROWS, st.sampled_from(METRICS))
 def test_distances_are_the_definitions(
     lab_type: type[Lab], rows: list[list[float]], metric: Metric

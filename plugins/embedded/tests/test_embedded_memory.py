@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nexus_embedded import _matrix, _parts
 from nexus_embedded._backend import EmbeddedVectors
-from nexus_embedded._terms import Lookups
+from nexus_embedded._lookups import Lookups
 
 from nexus_core.spi import ContainsAll, Eq, Filter, In, IndexRef, IntegrityError, Ne, VectorBackend
 

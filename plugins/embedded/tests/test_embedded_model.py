@@ -163,4 +163,4 @@ class Machine(RuleBasedStateMachine):
 def test_any_sequence_of_calls_agrees_with_the_model(make_lab: Callable[..., Lab]) -> None:
     """Two stores on one root, three scopes, a cache that always overflows: all as the model."""
     Machine.make = staticmethod(make_lab)
-    run_state_machine_as_test(Machine, settings=settings(max_examples=40, stateful_step_count=40))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=30, stateful_step_count=40))

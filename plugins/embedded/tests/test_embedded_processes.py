@@ -289,7 +289,7 @@ while True:
     store.erase(scope)
     say("round")
 """
-    for wait in (0.0, 0.003, 0.006):
+    for wait in (0.0, 0.004):
         with lab.worker(code) as other:
             assert heard(other) == "round"
             time.sleep(wait)

@@ -217,7 +217,7 @@ def test_the_answer_survives_the_worst_rounding_of_the_first_pass(
         assert sorted(found.distances.tolist()) == sorted(truth.distances.tolist())
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data(), st.sampled_from(METRICS), st.integers(1, 30))
 def test_selection_agrees_with_brute_force(
     lab_type: type[Lab], data: st.DataObject, metric: Metric, k: int
@@ -280,7 +280,7 @@ def test_threads_of_the_linear_algebra_do_not_show(
     ref = store.create_index(lab.a, lab.definition(dimension=40))
     fill(lab, store, lab.a, ref, clustered(lab.dice(12), 3000, 40, 1e-5))
     seen = set()
-    for threads in ("1", "2", "4"):
+    for threads in ("1", "2"):
         for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             monkeypatch.setenv(name, threads)
         with lab.worker(SCRIPT) as other:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
 from nexus_core.spi import (
+    ClosedError,
     Filter,
     IndexDefinition,
     IndexRef,
@@ -34,11 +35,12 @@ from nexus_embedded._cache import MatrixCache
 from nexus_embedded._database import Handle
 from nexus_embedded._errors import from_sqlite, translated
 from nexus_embedded._fork import ForkGate
+from nexus_embedded._lookups import Lookups
 from nexus_embedded._matrix import View
 from nexus_embedded._nearest import Neighbours, nearest
 from nexus_embedded._parts import Part
 from nexus_embedded._pool import READ, WRITE, Pool, drop
-from nexus_embedded._terms import Lookups, matching
+from nexus_embedded._terms import matching
 
 
 @final
@@ -63,8 +65,10 @@ class EmbeddedVectors(VectorBackend):
         return _layout.problems(self._root)
 
     def close(self) -> None:
-        self._pool.close()
-        self._cache.clear()
+        # A child that the gate refuses has nothing of its own to close.
+        with contextlib.suppress(ClosedError), self._gate:
+            self._pool.close()
+            self._cache.clear()
 
     # -- indexes -----------------------------------------------------------------------------
 
@@ -91,10 +95,11 @@ class EmbeddedVectors(VectorBackend):
     def drop_index(self, scope: Scope, ref: IndexRef) -> None:
         try:
             with self._transaction(scope, WRITE) as db:
-                _parts.remove_part(db, _parts.require_part(db, ref))
+                part = _parts.require_part(db, ref)
+                _parts.remove_part(db, part)
+                self._cache.forget(scope, part)
         except NotFoundError:
             return
-        self._cache.forget(scope, ref)
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -136,7 +141,7 @@ class EmbeddedVectors(VectorBackend):
     def erase(self, scope: Scope) -> int:
         with self._gate, translated():
             rows = self._pool.erase(scope)
-        self._cache.forget(scope)
+            self._cache.forget(scope)
         return rows
 
     # -- nearest -----------------------------------------------------------------------------
@@ -176,10 +181,10 @@ class EmbeddedVectors(VectorBackend):
                 db.execute(READ)
                 part = _parts.require_part(db, ref)
             view = matrix.view(db, part)
-        self._cache.settle()
+        self._cache.settle(scope, part)
         return part, view, matrix.lookups
 
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self, scope: Scope, begin: str) -> Iterator[sqlite3.Connection]:
         with self._gate, translated():
             try:

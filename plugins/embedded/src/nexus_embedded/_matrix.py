@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from nexus_core.spi import IntegrityError
 from nexus_embedded._exact import Rows
+from nexus_embedded._lookups import REMOVED, Lookups, Numbers, found, read_numbers
 from nexus_embedded._parts import Part
-from nexus_embedded._terms import REMOVED, Lookups, Numbers, found, read_numbers
 
 _CHUNK_BYTES: Final = 1 << 20
 # Room for new rows; memory that is never touched is never taken.

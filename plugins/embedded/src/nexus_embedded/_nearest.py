@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from nexus_core.spi import Metric
 from nexus_embedded._exact import Rows, Wide, distances
+from nexus_embedded._lookups import Numbers
 from nexus_embedded._matrix import View
-from nexus_embedded._terms import Matching, Numbers
+from nexus_embedded._terms import Matching
 
 Norms: TypeAlias = npt.NDArray[np.float32]
 

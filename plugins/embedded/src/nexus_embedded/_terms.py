@@ -12,15 +12,12 @@ Booleans are stored as blobs, which equal no number.
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any, Final, TypeAlias
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
 from nexus_core.spi import (
     And,
@@ -42,19 +39,11 @@ from nexus_core.spi import (
     Or,
     Prefix,
 )
+from nexus_embedded._lookups import EQUAL, NOTHING, Lookups, Numbers, Value, found, read_numbers
 from nexus_embedded._parts import Part
 
-Numbers: TypeAlias = npt.NDArray[np.int64]
-Value: TypeAlias = str | int | float | bytes
-
 _EMPTY_LIST: Final = b""
-_NOTHING: Final[Numbers] = np.empty(0, np.int64)
 
-_EQUAL: Final = "SELECT group_concat(number) FROM term WHERE part = ? AND field = ? AND value = ?"
-_EQUAL_SINCE: Final = (
-    "SELECT group_concat(number) FROM term "
-    "WHERE part = ? AND field = ? AND value = ? AND number >= ?"
-)
 _LESS: Final = "SELECT group_concat(number) FROM term WHERE part = ? AND field = ? AND value < ?"
 _AT_MOST: Final = (
     "SELECT group_concat(number) FROM term WHERE part = ? AND field = ? AND value <= ?"
@@ -68,10 +57,6 @@ _BETWEEN: Final = (
     "WHERE part = ? AND field = ? AND value >= ? AND value < ?"
 )
 _PRESENT: Final = "SELECT group_concat(number) FROM term WHERE part = ? AND field = ?"
-
-# Row numbers that were removed after a count of removals.
-REMOVED: Final = "SELECT group_concat(number) FROM removed WHERE part = ? AND seq > ?"
-_LOOKUPS: Final = 16
 
 
 @attrs.frozen(eq=False)
@@ -105,7 +90,7 @@ def matching(
     """
 
     def find(sql: str, field: str, *values: Value) -> Numbers:
-        if lookups is not None and sql is _EQUAL:
+        if lookups is not None and sql is EQUAL:
             return lookups.find(db, part, field, values[0])
         return read_numbers(db, sql, part.part, field, *values)
 
@@ -125,58 +110,12 @@ def matching(
     return evaluate(where)
 
 
-class Lookups:
-    """Answers of look-ups for single values, of one incarnation of an index. Thread-safe.
-
-    A row's number is in an answer or not for as long as the row is there, so an answer is caught
-    up by the numbers given since, less those removed since.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, Value], tuple[int, int, Numbers]] = OrderedDict()
-
-    @property
-    def bytes(self) -> int:
-        """Memory in use."""
-        with self._lock:
-            return sum(numbers.nbytes for _, _, numbers in self._known.values())
-
-    def find(self, db: sqlite3.Connection, part: Part, field: str, value: Value) -> Numbers:
-        """The rows with the value, as the transaction that is open on ``db`` has them."""
-        with self._lock:
-            known = self._known.get((field, value))
-        if known is not None and known[:2] == (part.next, part.gone):
-            return known[2]
-        numbers = self._caught_up(db, part, (field, value), known)
-        with self._lock:
-            self._known[field, value] = part.next, part.gone, numbers
-            self._known.move_to_end((field, value))
-            if len(self._known) > _LOOKUPS:
-                self._known.popitem(last=False)
-        return numbers
-
-    @staticmethod
-    def _caught_up(
-        db: sqlite3.Connection,
-        part: Part,
-        term: tuple[str, Value],
-        known: tuple[int, int, Numbers] | None,
-    ) -> Numbers:
-        if known is None or known[0] > part.next or not part.floor <= known[1] <= part.gone:
-            return read_numbers(db, _EQUAL, part.part, *term)
-        since, gone, numbers = known
-        added = read_numbers(db, _EQUAL_SINCE, part.part, *term, since)
-        removed = read_numbers(db, REMOVED, part.part, gone)
-        return np.concatenate((numbers[found(removed, numbers) < 0], added))
-
-
 _Find: TypeAlias = Callable[..., Numbers]
 
 
 def _each(node: In | ContainsAny | ContainsAll, find: _Find) -> Iterator[Numbers]:
     for value in set(map(_stored, node.values)):
-        yield find(_EQUAL, node.field, value)
+        yield find(EQUAL, node.field, value)
 
 
 def _prefixed(node: Prefix, find: _Find) -> Numbers:
@@ -187,7 +126,7 @@ def _prefixed(node: Prefix, find: _Find) -> Numbers:
 
 
 _LEAVES: Final[dict[type, Callable[[Any, _Find], Numbers]]] = {
-    Eq: lambda n, find: find(_EQUAL, n.field, _stored(n.value)),
+    Eq: lambda n, find: find(EQUAL, n.field, _stored(n.value)),
     Lt: lambda n, find: find(_LESS, n.field, n.value),
     Le: lambda n, find: find(_AT_MOST, n.field, n.value),
     Gt: lambda n, find: find(_MORE, n.field, n.value),
@@ -219,16 +158,6 @@ def _successor(prefix: str) -> str | None:
     return None
 
 
-def read_numbers(db: sqlite3.Connection, sql: str, *arguments: Value) -> Numbers:
-    """Ascending row numbers, from a query that answers with one text of them."""
-    (text,) = db.execute(sql, arguments).fetchone()
-    if text is None:
-        return _NOTHING
-    numbers = np.fromstring(text, dtype=np.int64, sep=",")
-    # A single value's rows come in order; a range's come in order of value.
-    return numbers if bool((numbers[1:] > numbers[:-1]).all()) else np.unique(numbers)
-
-
 def _inverse(one: Matching) -> Matching:
     return Matching(one.numbers, not one.inverted)
 
@@ -247,16 +176,8 @@ def _intersection(left: Numbers, right: Numbers) -> Numbers:
     return few[found(many, few) >= 0]
 
 
-def found(among: Numbers, numbers: Numbers) -> Numbers:
-    """Position of each number in an ascending array, or -1 where it is not in it."""
-    if not among.size:
-        return np.full(numbers.size, -1)
-    positions = np.minimum(among.searchsorted(numbers), among.size - 1)
-    return np.where(among[positions] == numbers, positions, -1)
-
-
 def _union(several: Iterable[Numbers]) -> Numbers:
     sets = list(several)
     if len(sets) == 1:
         return sets[0]
-    return np.unique(np.concatenate(sets)) if sets else _NOTHING
+    return np.unique(np.concatenate(sets)) if sets else NOTHING
