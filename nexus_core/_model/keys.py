@@ -40,8 +40,6 @@ def check_prefix(value: object) -> str:
 
     Raises ``InvalidKeyError`` for one that no key can begin with.
     """
-    if value == "" and type(value) is str:
-        return ""
     if type(value) is not str:
         raise InvalidKeyError("the prefix is not a str")
     # These are no keys themselves, and begin one if something may follow: `a/`, and `..` of `..a`.
