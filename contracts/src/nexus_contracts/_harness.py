@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
+from nexus_core._spi.capabilities import CAPABILITIES_OF
 from nexus_core.spi import Backend, BackendSpec, Runtime
 
 Reality = Literal["real", "emulator", "memory"]
@@ -78,7 +79,7 @@ class BackendHarness:
     go unseen, and the report says so.
     """
 
-    spec: BackendSpec
+    spec: BackendSpec = attrs.field()
     settings: Callable[[Namespace], Any]
     reality: Reality = attrs.field(
         default="real", validator=attrs.validators.in_(("real", "emulator", "memory"))
@@ -86,6 +87,11 @@ class BackendHarness:
     back_door: Callable[[Namespace], BackDoor] | None = None
     broken_settings: Callable[[Namespace], Mapping[str, Any]] | None = None
     survives_reopen: bool = True
+
+    @spec.validator
+    def _of_its_role(self, _: object, spec: BackendSpec) -> None:
+        if not isinstance(spec.capabilities, CAPABILITIES_OF[spec.role]):
+            raise ValueError(f"the spec's capabilities are not those of the role {spec.role}")
 
     def build(self, namespace: Namespace, now: Callable[[], int]) -> Backend:
         """Build the backend on what is there, as the core would."""

@@ -496,7 +496,10 @@ class Chatty(MemoryAtoms):
     """Writes what it stores to the log."""
 
     def commit(self, scope: Scope, operations: Sequence[Operation]) -> Sequence[bool]:
-        logging.getLogger("store").warning("commit %r", operations)
+        for each in operations:
+            record = getattr(each, "record", None)
+            body = b"" if record is None else record.body
+            logging.getLogger("store").warning("commit %r %r", each, body)
         return super().commit(scope, operations)
 
 

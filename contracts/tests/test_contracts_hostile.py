@@ -1,0 +1,146 @@
+"""Whoever wants a good verdict without a good backend does not get it."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+import pytest
+from nexus_contracts import BackendHarness, Verdict, run
+from nexus_contracts._verdict import Status
+from nexus_contracts.memory import MemoryConfig, MemoryRaw, memory_specs
+from nexus_contracts.zoo import variant_harness
+
+from nexus_core.spi import Backend, Durability, RawCapabilities, Runtime, StoreRole
+
+RAW: Final = variant_harness(StoreRole.RAW)
+FEW: Final = ("RAW-001", "RAW-002", "CFG-101", "CFG-102", "CFG-103", "DUR-101", "TEN-101")
+
+
+class Skipped(BaseException):
+    """What test frameworks raise to skip: no ``Exception``, so that no handler takes it."""
+
+
+def raising(error: BaseException) -> BackendHarness:
+    def factory(_config: object, _runtime: Runtime) -> Backend:
+        raise error
+
+    return with_factory(factory)
+
+
+def with_factory(factory: Callable[[Any, Runtime], Backend], **changes: Any) -> BackendHarness:
+    return attrs.evolve(RAW, spec=attrs.evolve(RAW.spec, factory=factory, **changes))
+
+
+class Silent(MemoryRaw):
+    """A store that accepts everything and keeps nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: 0)
+
+    def put(self, *args: Any, **kwargs: Any) -> Any:
+        return None
+
+    def head(self, *args: Any, **kwargs: Any) -> Any:
+        return None
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        return None
+
+    def list(self, *args: Any, **kwargs: Any) -> Any:
+        return ()
+
+
+class LastWords(MemoryRaw):
+    """A store that leaves the process when it is closed."""
+
+    def close(self) -> None:
+        raise SystemExit(0)
+
+
+HOSTILE: Final = {
+    "raises": raising(RuntimeError("no")),
+    "leaves the process": raising(SystemExit(0)),
+    "skips as unittest does": raising(unittest.SkipTest("later")),
+    "skips past every handler": raising(Skipped("later")),
+    "stops the generator": raising(GeneratorExit()),
+    "keeps nothing": with_factory(lambda _config, _runtime: Silent()),
+    "declares nothing and keeps nothing": with_factory(
+        lambda _config, _runtime: Silent(), capabilities=RawCapabilities()
+    ),
+    "leaves when closed": with_factory(lambda _config, runtime: LastWords(runtime.now)),
+    "is nothing": with_factory(lambda _config, _runtime: None),  # type: ignore[arg-type, return-value]
+    "has no settings": attrs.evolve(RAW, settings=lambda _: 1 / 0),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_contracts_hostile_harness_is_not_conformant(name: str) -> None:
+    """A backend that raises, leaves, skips, lies or is nothing is never conformant."""
+    harness = HOSTILE[name]
+    report = run(harness, only=FEW)
+    assert report.verdict in (Verdict.NOT_CONFORMANT, Verdict.ERROR), report.verdict
+    assert report.of_status(Status.FAILED, Status.ERROR)
+
+
+REAL: Final = attrs.evolve(
+    RAW,
+    reality="real",
+    survives_reopen=False,
+    spec=attrs.evolve(memory_specs()[StoreRole.RAW], durability=Durability.PROCESS_CRASH),
+)
+NEEDED: Final = {"CFG-102": "no provision", "CFG-103": "broken_settings", "DUR-101": "survives"}
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_contracts_lazy_harness_is_incomplete(name: str) -> None:
+    """What a harness does not give is not tested, and not passed in silence."""
+    (line,) = [each for each in run(REAL, only=[name]).requirements if each.id == name]
+    assert line.status is Status.NOT_RUN
+    assert NEEDED[name] in line.message
+
+
+def test_contracts_lazy_harness_as_a_whole() -> None:
+    """A sound store whose harness gives nothing to test the rest with stays incomplete."""
+    report = run(REAL)
+    assert report.verdict is Verdict.INCOMPLETE
+    assert {line.id for line in report.of_status(Status.NOT_RUN)} == set(NEEDED)
+
+
+def test_contracts_no_broken_settings_are_no_broken_settings() -> None:
+    """An empty list of broken settings counts as none."""
+    harness = attrs.evolve(REAL, broken_settings=lambda _: {})
+    (line,) = [each for each in run(harness, only=["CFG-103"]).requirements if each.id == "CFG-103"]
+    assert line.status is Status.NOT_RUN
+
+
+def test_contracts_reality_is_one_of_three() -> None:
+    """No harness invents a reality of its own."""
+    with pytest.raises(ValueError, match="reality"):
+        BackendHarness(
+            spec=RAW.spec,
+            settings=lambda _: MemoryConfig(),
+            reality="certified",  # type: ignore[arg-type]
+        )
+
+
+def test_contracts_capabilities_are_those_of_the_role() -> None:
+    """A spec that declares another role's capabilities is not tested at all."""
+    with pytest.raises(ValueError, match="not those of the role vectors"):
+        attrs.evolve(RAW, spec=attrs.evolve(RAW.spec, role=StoreRole.VECTORS))
+
+
+def test_contracts_deselection_is_incomplete() -> None:
+    """A run of some requirements is incomplete, however well they do."""
+    report = run(RAW, only=["RAW-001"])
+    assert report.verdict is Verdict.INCOMPLETE
+    assert [line.id for line in report.of_status(Status.PASSED)] == ["RAW-001"]
+
+
+@pytest.mark.parametrize("keyword", [{"only": ["RAW-1"]}, {"only": ["ATOM-001"]}])
+def test_contracts_unknown_ids_are_refused(keyword: dict[str, Any]) -> None:
+    """An id of no requirement of the role is an error, not a run of nothing."""
+    with pytest.raises(ValueError, match="not requirements of the role raw"):
+        run(RAW, **keyword)
