@@ -78,8 +78,9 @@ class AuditHandle:
         Kept elsewhere, it is what makes truncation and rollback detectable.
         """
         self._gate.admit(Action.AUDIT_READ)
+        found = self._gate.call(StoreRole.AUDIT, lambda _: self._gate.runtime.log.checkpoint())
         self._gate.accessed(Action.AUDIT_READ, StoreRole.AUDIT, ())
-        return self._gate.call(StoreRole.AUDIT, lambda _: self._gate.runtime.log.checkpoint())
+        return found
 
     def verify(
         self,
