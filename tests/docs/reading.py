@@ -101,14 +101,16 @@ def inline(value: Any) -> str:
 def completed(snippet: str) -> str:
     """A snippet put over the configuration that ``nexus init`` writes, as TOML.
 
-    Lists of tables are replaced, tables are joined. A store that a route names and the snippet does
-    not show is made up, of the family that the release has for the role.
+    Stores, embedders and indexes are joined, everything else is replaced. A store that a route
+    names and the snippet does not show is made up, of the family that the release has for the role.
     """
     shown = tomllib.loads(snippet)
     whole = tomllib.loads(fresh_config())
     for key, value in shown.items():
-        if isinstance(value, dict) and isinstance(whole.get(key), dict):
+        if key in ("stores", "embedders"):
             whole[key] |= value
+        elif key == "indexes":
+            whole[key] += value
         else:
             whole[key] = value
     for route in whole["routes"]:
