@@ -68,7 +68,7 @@ def together(count: int, work: Callable[[int], Any]) -> list[Any]:
         return work(number)
 
     with ThreadPoolExecutor(count) as pool:
-        return [future.result(60) for future in [pool.submit(begin, n) for n in range(count)]]
+        return [future.result(30) for future in [pool.submit(begin, n) for n in range(count)]]
 
 
 def test_create_race(lab: Any) -> None:
@@ -226,7 +226,7 @@ def test_reader_sees_whole_versions(lab: Any) -> None:
         finally:
             stop.set()
         for reader in readers:
-            reader.result(60)
+            reader.result(30)
     assert seen
 
 
@@ -336,7 +336,7 @@ def test_erasure_waits_for_commits(lab: Any) -> None:
             for _ in range(20):
                 time.sleep(0.01)
                 assert lab.home(T1).exists()
-        assert erasure.result(60) == 1
+        assert erasure.result(30) == 1
     os.close(home)
 
 
@@ -346,13 +346,14 @@ def test_one_scope_never_waits_for_another(lab: Any) -> None:
     home = os.open(lab.home(T1), os.O_RDONLY)
     other = Scope("t10", "dev")
     try:
-        with _locks.locked(home), ThreadPoolExecutor(1) as pool:
-            pool.submit(lab.put, other, "k", b"2").result(60)
-            pool.submit(lab.store.erase, other).result(60)
+        # A store that waits fails here: the lock is given back before the pool is waited for.
+        with ThreadPoolExecutor(1) as pool, _locks.locked(home):
+            pool.submit(lab.put, other, "k", b"2").result(30)
+            pool.submit(lab.store.erase, other).result(30)
             assert lab.get(T1, "k") == b"1"
-        with _locks.locked(home, "k"), ThreadPoolExecutor(1) as pool:
-            pool.submit(lab.put, T1, "l", b"2").result(60)
-            pool.submit(lab.store.delete, T1, "l").result(60)
+        with ThreadPoolExecutor(1) as pool, _locks.locked(home, "k"):
+            pool.submit(lab.put, T1, "l", b"2").result(30)
+            pool.submit(lab.store.delete, T1, "l").result(30)
     finally:
         os.close(home)
 

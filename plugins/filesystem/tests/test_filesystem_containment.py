@@ -105,6 +105,19 @@ def test_planted_file(lab: Any, outside: Path, kind: str) -> None:
     assert snapshot(outside) == before
 
 
+@pytest.mark.parametrize("kind", FILES)
+def test_erasing_a_planted_file(lab: Any, outside: Path, kind: str) -> None:
+    """Erasing a scope removes what was planted in it, does not count it, and touches nothing that
+    it leads to."""
+    lab.put(T1, "mine", b"x")
+    FILES[kind](lab.home(T1) / "k~o", outside, lab)
+    before = snapshot(outside)
+    assert lab.store.erase(T1) == 1
+    assert not lab.home(T1).exists()
+    assert snapshot(outside) == before
+    assert lab.get(OTHER, "k") == SECRET
+
+
 DIRECTORIES: dict[str, Callable[[Path, Any], str]] = {
     "absolute": lambda outside, lab: str(outside),
     "relative": lambda outside, lab: "../../../../outside",
@@ -133,7 +146,7 @@ def test_planted_directory(lab: Any, outside: Path, kind: str, depth: str) -> No
         with pytest.raises(IntegrityError) as caught:
             lab.put(T1, key, b"mine", **condition)
         assert caught.value.outcome == "not_applied"
-        assert str(lab.root) not in f"{caught.value} {caught.value.__context__!r}"
+        assert str(lab.root) not in f"{caught.value} {caught.value.__context__}"
     assert (snapshot(outside), snapshot(lab.home(OTHER))) == before
     assert at.is_symlink()
     assert lab.unfinished(T1) == []

@@ -192,7 +192,9 @@ PUT_FAULTS: list[tuple[str, int, int, type[StoreError], Outcome]] = [
 ]
 
 
-@pytest.mark.parametrize("fault", PUT_FAULTS, ids=str)
+@pytest.mark.parametrize(
+    "fault", PUT_FAULTS, ids=lambda fault: f"{fault[0]}-{fault[2]}-{errno.errorcode[fault[1]]}"
+)
 def test_put_that_fails(
     lab: Any, faults: Faults, fault: tuple[str, int, int, type[StoreError], Outcome]
 ) -> None:
@@ -218,7 +220,7 @@ def told(error: StoreError, kind: type[StoreError], outcome: Outcome) -> None:
     assert type(error) is kind
     assert error.outcome is outcome
     assert error.retryable is (kind is UnavailableError)
-    assert "/secret/place" not in f"{error} {error.args} {error.__cause__!r} {error.__context__!r}"
+    assert "/secret/place" not in f"{error} {error.args} {error.__cause__} {error.__context__}"
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def deep(lab: Any, name: str) -> None:
 
 
 def refused(error: StoreError, root: Path) -> None:
-    chain = f"{error} {error!r} {error.args} {error.__cause__!r} {error.__context__!r}"
+    chain = f"{error} {error!r} {error.args} {error.__cause__} {error.__context__}"
     assert str(root) not in chain
     assert "~tmp" not in chain
     assert os.sep + "dev" not in chain
