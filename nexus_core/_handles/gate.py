@@ -136,24 +136,6 @@ class Gate:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def read(
-        self,
-        action: Action,
-        role: StoreRole,
-        call: Callable[[OpenStore], T],
-        *,
-        ids: Sequence[str] = _NO_IDS,
-        found: Callable[[T], Sequence[str]] | None = None,
-    ) -> T:
-        """Admit, call, record the access durably, release the result.
-
-        ``ids`` are what was asked for; ``found`` tells what the result holds, when that differs.
-        """
-        self.admit(action, ids)
-        result = self.call(role, call)
-        self.accessed(action, role, ids if found is None else found(result))
-        return result
-
     def accessed(self, action: Action, role: StoreRole, ids: Sequence[str]) -> None:
         """Make one access record durable; nothing may be released before it is."""
         operation = self.record("access", action, "ok", ids=ids, role=role)
@@ -198,13 +180,24 @@ class Gate:
             )
             self.observe(action, outcome, mutation.operation, len(mutation.ids))
 
+        def settle_failure(error: BaseException, outcome: str, known: Outcome) -> None:
+            # What went wrong goes on to the caller even where the trail cannot hear of it: the
+            # intent is on record, and recovery answers it.
+            try:
+                settle(outcome, known)
+            except NexusError as unrecorded:
+                error.add_note(f"audit: {unrecorded.code}")
+
         try:
             yield mutation
         except NexusError as error:
-            settle(error.code, _known(error, mutation))
+            known = _known(error, mutation)
+            if isinstance(error, StoreError):
+                error.outcome = known
+            settle_failure(error, error.code, known)
             raise
-        except BaseException:
-            settle("interrupted", Outcome.UNKNOWN)
+        except BaseException as error:
+            settle_failure(error, "interrupted", Outcome.UNKNOWN)
             raise
         try:
             settle("unchanged" if mutation.unchanged else "ok", Outcome.APPLIED)
