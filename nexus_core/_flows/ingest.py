@@ -376,7 +376,7 @@ class IngestFlow:
         self._undo_atoms(plan, keep=shared)
         closing = [self._intents.undone(intent, plan)]
         if not beside:
-            self._objects.discard([plan.asset.object_key])
+            self._objects.erase([plan.asset.object_key])
             closing.append(Remove("assets", plan.asset.id))
         self._ledger.commit(closing)
 
@@ -395,6 +395,7 @@ class IngestFlow:
                 continue
             self._rows.discard(ref, [record.id for record in own])
             if not keep:
+                # Texts first: once the records are gone nothing tells of them any more.
+                self._derivation.discard_texts(own)
                 removals = [step for r in own for step in self._derivation.removals(r)]
                 self._ledger.commit(removals)
-                self._derivation.discard_texts(own)

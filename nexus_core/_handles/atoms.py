@@ -145,7 +145,7 @@ class AtomsHandle:
         if atom.text is not None:
             return atom.text
         self._gate.admit(Action.ATOM_GET, (atom.id,))
-        with self._objects.opened(text_key(atom.id)) as (stream, _):
+        with self._objects.opened(text_key(atom.id, atom.sha256)) as (stream, _):
             data = b"".join(stream.chunks)
         if hashlib.sha256(data).hexdigest() != atom.sha256:
             raise IntegrityError("the atom's text is not what was written")
@@ -237,7 +237,9 @@ class AtomsHandle:
                     raise PreconditionFailedError(
                         "an atom still has children", hint="delete those first"
                     )
+            gone = sorted(going.difference(atom.id for atom in existed))
             if not existed:
+                self._derivation.discard_texts([], gone)
                 mutation.unchanged = True
                 return 0
             event = self._ledger.event(
@@ -248,5 +250,6 @@ class AtomsHandle:
             )
             removals = [step for record in records for step in self._derivation.removals(record)]
             self._ledger.commit([*removals, event])
-            self._derivation.discard_texts(records)
+            mutation.begun = True
+            self._derivation.discard_texts(records, gone)
             return len(existed)

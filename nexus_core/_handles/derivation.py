@@ -7,6 +7,7 @@ put away as objects, here and nowhere else.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
@@ -23,10 +24,13 @@ from nexus_core._model.keys import RESERVED_ROOT
 from nexus_core._model.objects import Body, ObjectAttributes
 from nexus_core._model.records import Insert, Operation, Record, Remove
 from nexus_core._security.permissions import Action
+from nexus_core._spi.capabilities import StoreRole
 from nexus_core._spi.spec import NAME_TOKEN, VERSION_TOKEN
 
 INLINE_BYTES: Final = 64 << 10
 TEXT: Final = "text/plain; charset=utf-8"
+
+_DERIVED: Final = re.compile(r"atm_[a-z2-7]{32}")
 
 
 @attrs.frozen(kw_only=True)
@@ -121,7 +125,7 @@ class Derivation:
             inline = len(data) <= INLINE_BYTES
             sha256 = hashlib.sha256(data).hexdigest()
             if not inline:
-                self._spill(key, data, governance)
+                self._spill(key, data, sha256, governance)
             fields = {
                 **common,
                 "asset": asset,
@@ -190,22 +194,28 @@ class Derivation:
         edge = self.edge(str(record.fields["parent"]), record.id)
         return [Remove("atoms", record.id, record.version), Remove("edges", edge)]
 
-    def discard_texts(self, records: Sequence[Record]) -> None:
-        """Delete the objects that hold the long texts of deleted atoms."""
-        keys = [text_key(r.id) for r in records if body_of(r)["text"] is None]
-        if keys:
-            self._objects.discard(keys)
+    def discard_texts(self, records: Sequence[Record], gone: Sequence[str] = ()) -> None:
+        """Delete the objects that hold the long texts of atoms, and what may be left of those
+        that are ``gone`` already.
+
+        Raises ``UnavailableError`` where one could not be deleted, and can be asked again.
+        """
+        if not self._gate.runtime.has(StoreRole.RAW):
+            return
+        long = [record.id for record in records if body_of(record)["text"] is None]
+        for atom in (*long, *filter(_DERIVED.fullmatch, gone)):
+            self._objects.erase(self._objects.keys(_texts(atom)))
 
     def edge(self, parent: str, child: str) -> str:
         """The id of the edge from a parent to an atom made from it."""
         return edge_id(self._gate.scope, parent=parent, child=child, relation="derived")
 
-    def _spill(self, key: str, data: bytes, governance: Governance) -> None:
+    def _spill(self, key: str, data: bytes, sha256: str, governance: Governance) -> None:
         attributes = ObjectAttributes(content_type=TEXT, metadata={}, system={})
         try:
-            self._objects.store(text_key(key), Body(data), attributes, governance)
+            self._objects.store(text_key(key, sha256), Body(data), attributes, governance)
         except AlreadyExistsError:
-            # The id is derived from all that decides the text, so what is there is this text.
+            # The key holds the SHA-256, so what is there is this text, from a run before.
             return
 
     def parent(self, parent: str) -> tuple[str, Governance]:
@@ -258,9 +268,16 @@ def check_new(atom: object) -> NewAtom:
     return atom
 
 
-def text_key(atom: str) -> str:
-    """Object key of an atom's text where that is not inline."""
-    return f"{RESERVED_ROOT}/atoms/{atom}"
+def text_key(atom: str, sha256: str) -> str:
+    """Object key of an atom's text where that is not inline.
+
+    It names the text as well: what a failed write left behind is never taken for another text.
+    """
+    return _texts(atom) + sha256
+
+
+def _texts(atom: str) -> str:
+    return f"{RESERVED_ROOT}/atoms/{atom}/"
 
 
 def atom_of(record: Record) -> Atom:

@@ -10,10 +10,11 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Final, cast, final
+from typing import Final, Literal, cast, final
 
 import attrs
 
+from nexus_core._handles.checks import MAX_PAGE
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
@@ -24,8 +25,9 @@ from nexus_core._model.errors import (
     InvalidKeyError,
     NotFoundError,
     QuotaExceededError,
+    UnavailableError,
 )
-from nexus_core._model.objects import Body, ByteRange, ObjectAttributes, ObjectInfo
+from nexus_core._model.objects import Body, ByteRange, ObjectAttributes, ObjectInfo, ObjectPage
 from nexus_core._security.guard import foreign
 from nexus_core._spi.capabilities import RawCapabilities, StoreRole
 from nexus_core._spi.raw import ObjectStream, RawBackend
@@ -150,6 +152,45 @@ class Objects:
         return self._gate.call(
             StoreRole.RAW, lambda s: raw_backend(s).delete_many(self._gate.scope, keys)
         )
+
+    def erase(self, keys: Sequence[str]) -> None:
+        """Delete objects whatever they are, all of them; raises ``UnavailableError`` otherwise."""
+        if keys and (failed := self.discard(keys)):
+            raise UnavailableError(
+                f"{len(failed)} stored objects could not be deleted", hint="do it again later"
+            )
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys that begin with ``prefix``, each proved to be this scope's."""
+        found: list[str] = []
+        after: str | None = None
+        while True:
+            page = self.page(prefix, None, after=after, limit=MAX_PAGE)
+            found += [item.key for item in page.items]
+            after = page.next_after
+            if after is None:
+                return found
+
+    def page(
+        self, prefix: str, delimiter: Literal["/"] | None, *, after: str | None, limit: int
+    ) -> ObjectPage:
+        """One page of a listing, each line of it proved to be this scope's."""
+
+        def run(store: OpenStore) -> ObjectPage:
+            if delimiter is not None:
+                self._gate.require(store, "delimiter")
+            page = raw_backend(store).list(
+                self._gate.scope, prefix=prefix, delimiter=delimiter, after=after, limit=limit
+            )
+            for item in page.items:
+                self._gate.runtime.guard.admit_name(item.key, item.name)
+                if not item.key.startswith(prefix):
+                    raise foreign()
+            if any(not rolled.startswith(prefix) for rolled in page.prefixes):
+                raise foreign()
+            return page
+
+        return self._gate.call(StoreRole.RAW, run)
 
     @contextmanager
     def opened(

@@ -32,7 +32,6 @@ from nexus_core._model.errors import (
 )
 from nexus_core._model.keys import RESERVED_ROOT, check_prefix, check_user_key
 from nexus_core._model.objects import Body, BodySource, ByteRange, ObjectAttributes, SignedUrl
-from nexus_core._security.guard import foreign
 from nexus_core._security.permissions import Action
 from nexus_core._spi.capabilities import StoreRole
 
@@ -224,39 +223,21 @@ class RawHandle:
             if cursor is None
             else tokens.open("raw.list", binding, cursor, now=self._gate.now())
         )
-
-        def fetch(store: OpenStore) -> RawPage:
-            if delimiter is not None:
-                self._gate.require(store, "delimiter")
-            page = raw_backend(store).list(
-                self._gate.scope, prefix=prefix, delimiter=delimiter, after=after, limit=limit
-            )
-            for item in page.items:
-                self._gate.runtime.guard.admit_name(item.key, item.name)
-                if not item.key.startswith(prefix):
-                    raise foreign()
-            if any(not rolled.startswith(prefix) for rolled in page.prefixes):
-                raise foreign()
-            following = page.next_after
-            return RawPage(
-                items=tuple(
-                    RawListing(
-                        key=item.key, size=item.size, etag=item.etag, modified_at=item.modified_at
-                    )
-                    for item in page.items
-                    if not _reserved(item.key)
-                ),
-                prefixes=tuple(p for p in page.prefixes if not _reserved(p)),
-                cursor=None
-                if following is None
-                else tokens.seal("raw.list", binding, following, now=self._gate.now()),
-            )
-
-        return self._gate.read(
-            Action.RAW_LIST,
-            StoreRole.RAW,
-            fetch,
-            found=lambda page: tuple(item.key for item in page.items),
+        self._gate.admit(Action.RAW_LIST)
+        page = self._objects.page(prefix, delimiter, after=after, limit=limit)
+        items = tuple(
+            RawListing(key=item.key, size=item.size, etag=item.etag, modified_at=item.modified_at)
+            for item in page.items
+            if not _reserved(item.key)
+        )
+        self._gate.accessed(Action.RAW_LIST, StoreRole.RAW, [item.key for item in items])
+        following = page.next_after
+        return RawPage(
+            items=items,
+            prefixes=tuple(p for p in page.prefixes if not _reserved(p)),
+            cursor=None
+            if following is None
+            else tokens.seal("raw.list", binding, following, now=self._gate.now()),
         )
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
