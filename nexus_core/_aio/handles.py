@@ -331,8 +331,9 @@ class AsyncVectorsHandle:
 
         Atomic where the store declares it, else ``PartialWriteError`` names what was not written.
         Refuses NaN, infinities, another dimension, a zero vector under cosine, undeclared fields,
-        and a row whose atom exists here with another kind or space; nothing is written then.
-        Returns how many rows the batch had.
+        a row whose atom or asset is here with another kind, space or subject, and one in place of
+        a row that is protected (``RetentionError``); nothing is written then. A row is at least as
+        protected as its atom and asset. Returns how many rows the batch had.
         """
         return await self._bridge.run(
             lambda: self._sync.upsert(

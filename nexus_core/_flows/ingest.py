@@ -27,9 +27,12 @@ from nexus_core._handles.rows import Rows
 from nexus_core._model.errors import (
     AlreadyExistsError,
     BackendError,
+    ClosedError,
+    ContextMismatchError,
     IntegrityError,
     InvalidArgumentError,
     NotFoundError,
+    Outcome,
     PreconditionFailedError,
     StoreError,
 )
@@ -158,10 +161,14 @@ class IngestFlow:
                     parameters=parameters,
                 )
                 return self._execute(plan, ref, spooled)
-        except StoreError as error:
+        except (StoreError, ContextMismatchError) as error:
             # A source that cannot be read or cut is that source's failure; a store that is down
-            # is everybody's.
-            if error.retryable or isinstance(error, BackendError):
+            # is everybody's, and what stands has not failed.
+            if isinstance(error, StoreError) and (
+                error.retryable
+                or error.outcome is Outcome.APPLIED
+                or isinstance(error, BackendError | ClosedError)
+            ):
                 raise
             return Ingested(
                 logical_key=source.logical_key,
@@ -203,6 +210,7 @@ class IngestFlow:
 
     def _execute(self, plan: Plan, ref: IndexRef, spooled: Spooled) -> Ingested:
         found = self._intents.find(plan)
+        plan = self._agreed(plan, found)
         if found is not None and found.fields["state"] == "done":
             self._gate.accessed(Action.INGEST, StoreRole.ATOMS, (plan.asset.id,))
             return self._result(plan, "unchanged", found)
@@ -224,6 +232,17 @@ class IngestFlow:
                 raise
         state = "created" if found is None or found.fields["state"] != "open" else "completed"
         return self._result(plan, state, closed)
+
+    def _agreed(self, plan: Plan, found: Record | None) -> Plan:
+        """The plan as it fits what is here of its asset; refuses one that asks for more."""
+        record = self._ledger.get("assets", [plan.asset.id])[0]
+        if record is None and found is not None and found.fields["state"] == "open":
+            record = found
+        if record is None:
+            return plan
+        stored = Governance.from_data(body_of(record)["governance"])
+        plan.asset.governance.ensure_kept_by(stored)
+        return attrs.evolve(plan, asset=attrs.evolve(plan.asset, governance=stored))
 
     def _run_steps(self, plan: Plan, intent: Record, ref: IndexRef, spooled: Spooled) -> Record:
         """All steps, and again where a recovery took us for dead and undid them meanwhile."""

@@ -67,8 +67,10 @@ class AssetsHandle:
         ) as mutation:
             existing = self._ledger.get("assets", [asset.id])[0]
             if existing is not None:
+                stored = asset_of(existing)
+                asset.governance.ensure_kept_by(stored.governance)
                 mutation.unchanged = True
-                return asset_of(existing)
+                return stored
             self._ledger.commit(
                 [
                     self._catalogue.insertion(asset),

@@ -13,6 +13,7 @@ import attrs
 
 from nexus_core._model.context import RequestContext
 from nexus_core._model.errors import (
+    AlreadyExistsError,
     ContextMismatchError,
     IntegrityError,
     InvalidArgumentError,
@@ -100,6 +101,15 @@ class Governance:
             retain_until=max(ends) if ends else None,
             legal_hold=self.legal_hold or parent.legal_hold,
         )
+
+    def ensure_kept_by(self, stored: Governance) -> None:
+        """Refuse to pass off what is stored as this, where it is elsewhere or less protected."""
+        self.require_parent(stored)
+        if self.tightened(stored) != stored:
+            raise AlreadyExistsError(
+                "it is here already, with less protection than was asked for",
+                hint="ask with the flags and retention it has, or under another logical key",
+            )
 
     def ensure_deletable(self, now: int) -> None:
         """Raise ``RetentionError`` under a legal hold or before the end of retention."""

@@ -16,7 +16,7 @@ from nexus_core._handles.rows import Hit, Rows, VectorLike, VectorRow, vector_ba
 from nexus_core._model.errors import InvalidArgumentError, RetentionError
 from nexus_core._model.filters import And, Eq, FieldValue, Filter, Gt, Or, check_field_value
 from nexus_core._model.ids import check_id
-from nexus_core._model.vectors import IndexDefinition, IndexStatistics
+from nexus_core._model.vectors import IndexDefinition, IndexRef, IndexStatistics
 from nexus_core._security.permissions import Action
 from nexus_core._spi.capabilities import StoreRole
 
@@ -96,8 +96,9 @@ class VectorsHandle:
 
         Atomic where the store declares it, else ``PartialWriteError`` names what was not written.
         Refuses NaN, infinities, another dimension, a zero vector under cosine, undeclared fields,
-        and a row whose atom exists here with another kind or space; nothing is written then.
-        Returns how many rows the batch had.
+        a row whose atom or asset is here with another kind, space or subject, and one in place of
+        a row that is protected (``RetentionError``); nothing is written then. A row is at least as
+        protected as its atom and asset. Returns how many rows the batch had.
         """
         governance = Governance.build(
             self._gate.context,
@@ -110,6 +111,9 @@ class VectorsHandle:
             legal_hold=legal_hold,
         )
         ids = tuple(check_id(_item(item).id, "a vector id") for item in items)
+        for item in items:
+            if item.asset is not None:
+                check_id(item.asset, "the asset id")
         if not ids:
             raise InvalidArgumentError("the batch is empty")
         self._gate.admit(Action.VECTOR_UPSERT, ids)
@@ -118,9 +122,11 @@ class VectorsHandle:
             raise InvalidArgumentError(f"a batch holds at most {maximum} rows")
         ref = self._rows.resolve_or_apply(index, version)
         vectors = self._rows.pack((item.vector for item in items), ref.definition)
-        own = governance.vector_fields()
-        fields = tuple(self._fields(item, own, ref.definition) for item in items)
-        self._require_atoms_agree(ids, governance)
+        owns = self._inherited(items, governance)
+        fields = tuple(
+            self._fields(item, own.vector_fields(), ref.definition)
+            for item, own in zip(items, owns, strict=True)
+        )
         with self._gate.mutation(
             Action.VECTOR_UPSERT,
             StoreRole.VECTORS,
@@ -129,6 +135,7 @@ class VectorsHandle:
             space=governance.space,
             admitted=True,
         ):
+            self._ensure_free(ref, list(dict.fromkeys(ids)))
             self._rows.write(ref, ids, vectors, fields)
         return len(ids)
 
@@ -140,10 +147,7 @@ class VectorsHandle:
             raise InvalidArgumentError("no ids were given")
         with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, wanted):
             ref = self._rows.resolve(index, version)
-            now = self._gate.now()
-            for row in self._rows.fetch(ref, wanted):
-                if row is not None:
-                    row.governance.ensure_deletable(now)
+            self._ensure_free(ref, wanted)
             return self._rows.discard(ref, wanted)
 
     def delete_where(self, index: str, where: Filter, *, version: int | None = None) -> int:
@@ -288,7 +292,7 @@ class VectorsHandle:
     ) -> Mapping[str, FieldValue]:
         out: dict[str, FieldValue] = dict(own)
         if item.asset is not None:
-            out["asset"] = check_id(item.asset, "the asset id")
+            out["asset"] = item.asset
         for name, value in item.fields.items():
             kind = definition.fields.get(name)
             if kind is None:
@@ -300,12 +304,30 @@ class VectorsHandle:
             out[name] = value
         return out
 
-    def _require_atoms_agree(self, ids: Sequence[str], governance: Governance) -> None:
+    def _ensure_free(self, ref: IndexRef, ids: Sequence[str]) -> None:
+        now = self._gate.now()
+        for row in self._rows.fetch(ref, ids):
+            if row is not None:
+                row.governance.ensure_deletable(now)
+
+    def _inherited(self, items: Sequence[VectorItem], own: Governance) -> list[Governance]:
+        """What each row says of itself: no less strict than its atom and asset that are here."""
         if not self._gate.runtime.has(StoreRole.ATOMS):
-            return
-        for record in Ledger(self._gate).get("atoms", ids):
-            if record is not None:
-                governance.require_parent(Governance.from_data(body_of(record)["governance"]))
+            return [own] * len(items)
+        ledger = Ledger(self._gate)
+        atoms = ledger.get("atoms", [item.id for item in items])
+        named = list(dict.fromkeys(item.asset for item in items if item.asset is not None))
+        assets = dict(zip(named, ledger.get("assets", named), strict=True))
+        out: list[Governance] = []
+        for item, atom in zip(items, atoms, strict=True):
+            made = own
+            for parent in (atom, None if item.asset is None else assets[item.asset]):
+                if parent is not None:
+                    governance = Governance.from_data(body_of(parent)["governance"])
+                    own.require_parent(governance)
+                    made = made.tightened(governance)
+            out.append(made)
+        return out
 
 
 def _item(value: object) -> VectorItem:
