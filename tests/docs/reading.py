@@ -51,6 +51,7 @@ def pages() -> dict[str, str]:
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("contracts/*.md"),
+        *ROOT.glob("contracts/docs/*.md"),
         *ROOT.glob("examples/*.md"),
         *ROOT.glob("plugins/*/*.md"),
     ]
