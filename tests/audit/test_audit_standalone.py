@@ -199,8 +199,13 @@ flips = st.builds(
 
 
 @settings(max_examples=60, deadline=None)
-@given(chosen=st.lists(st.sampled_from(DEEDS) | flips, min_size=1, max_size=4))
-def test_both_place_several_deeds_alike(chosen: Sequence[Tampering], folder: Path) -> None:
+@given(
+    chosen=st.lists(st.sampled_from(DEEDS) | flips, min_size=1, max_size=4),
+    trusted=st.none() | st.sampled_from([note for _, note in LOG.checkpoints]),
+)
+def test_both_place_several_deeds_alike(
+    chosen: Sequence[Tampering], trusted: bytes | None, folder: Path
+) -> None:
     """Whatever is combined, both come to the same first bad record and the same verdict."""
     log = LOG.copy()
     for deed in chosen:
@@ -208,7 +213,7 @@ def test_both_place_several_deeds_alike(chosen: Sequence[Tampering], folder: Pat
             deed.do(log)
         except (IndexError, TypeError, AssertionError, KeyError):
             continue  # nothing left to do it to
-    agree(log, folder)
+    agree(log, folder, trusted)
 
 
 WHOLE = bundle(LOG)

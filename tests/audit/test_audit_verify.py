@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nexus_core._audit import VerificationReport, verify
 from nexus_core._audit.note import NoteKey
 from nexus_core._model.errors import AuditVerificationError, InvalidArgumentError
-from nexus_core.spi import LogEntry, LogHead, Scope
+from nexus_core.spi import LogEntry, LogHead, Phase, Scope
 
 from .making import OTHER, SCOPE, filled, open_log, record, tag, verifier
 from .sink import MemorySink, Stored
@@ -97,7 +97,8 @@ def test_settled_intents_are_not_counted() -> None:
     intents = [record() for _ in range(5)]
     log.append(intents)
     log.append([intents[1].settled("ok", at=1), intents[3].settled("store.timeout", at=1)])
-    log.append([record(phase="access"), record(phase="denied"), record(phase="event")])
+    others: list[Phase] = ["access", "denied", "event"]
+    log.append([record(phase=phase, operation=intents[0].operation) for phase in others])
     report = verify(sink, SCOPE, verifier())
     assert report.ok
     assert report.unsettled == 3
