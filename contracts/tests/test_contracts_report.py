@@ -122,14 +122,15 @@ def test_contracts_report_of_another_kind_is_refused(data: Any) -> None:
 
 def test_contracts_report_with_strange_parts_is_refused(good: Report) -> None:
     """A field that is missing, unknown or of another type is refused."""
-    for change in (
+    changes: list[Callable[[Any], object]] = [
         lambda d: d.pop("seed"),
         lambda d: d.update(approved_by="us"),
         lambda d: d.update(seed="1"),
         lambda d: d["requirements"][0].update(status="fine"),
         lambda d: d["backend"].update(role="cache"),
         lambda d: d.update(requirements=7),
-    ):
+    ]
+    for change in changes:
         data = good.to_data()
         change(data)
         with pytest.raises(InvalidReportError):

@@ -10,7 +10,7 @@ from nexus_contracts import Verdict
 from nexus_contracts._catalogue import catalogue
 from nexus_contracts._engine import run_one
 from nexus_contracts._harness import Reality
-from nexus_contracts._requirements import Level
+from nexus_contracts._requirements import Level, Requirement
 from nexus_contracts._verdict import Outcome, Status, verdict_of
 from nexus_contracts.zoo import Mutant, harness_for, mutants, variant_harness
 
@@ -36,7 +36,7 @@ TABLE: Final = [
 
 
 @pytest.mark.parametrize(("status", "requirement", "verdict"), TABLE)
-def test_contracts_verdict_of_one(status: Status, requirement: object, verdict: str) -> None:
+def test_contracts_verdict_of_one(status: Status, requirement: Requirement, verdict: str) -> None:
     """One outcome among good ones decides the verdict, wherever it stands."""
     one = attrs.evolve(PASSED, requirement=requirement, status=status)
     assert verdict_of([PASSED, one], "real") == verdict

@@ -16,7 +16,7 @@ from nexus_core.spi import StoreRole
 
 REQUIREMENTS: Final = {each.id: each for each in catalogue()}
 # Roles whose zoo is complete: each of their requirements has to be seen to bite.
-STOCKED: Final = (StoreRole.RAW, StoreRole.ATOMS)
+STOCKED: Final = tuple(StoreRole)
 
 
 @pytest.mark.parametrize("mutant", mutants(), ids=lambda mutant: mutant.name)
