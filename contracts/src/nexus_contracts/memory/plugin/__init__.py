@@ -6,10 +6,12 @@ offers it to a registry of its own.
 
 from __future__ import annotations
 
-from nexus_contracts.memory._specs import memory_specs
+from nexus_contracts.memory._specs import memory_specs as _memory_specs
 from nexus_core.spi import BackendSpec, StoreRole, hookimpl
 
-_SPECS = memory_specs()
+__all__ = ["nexus_atom_store", "nexus_audit_sink", "nexus_raw_store", "nexus_vector_store"]
+
+_SPECS = _memory_specs()
 
 
 @hookimpl
