@@ -216,12 +216,15 @@ class Gate:
 
     def call(self, role: StoreRole, call: Callable[[OpenStore], T]) -> T:
         """Call a backend; let nothing but the error tree out, and sound the isolation alarm."""
-        store = self._runtime.store(role)
+        return self.attempt(self._runtime.store(role), call)
+
+    def attempt(self, store: OpenStore, call: Callable[[OpenStore], T]) -> T:
+        """``call``, for a store that was asked before and may have been closed since."""
         failure: NexusError
         try:
             return call(store)
         except TenantIsolationError as error:
-            self.alarm(role)
+            self.alarm(store.role)
             failure = error
         except NexusError as error:
             failure = error

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Final, Literal, cast, final
 
 import attrs
@@ -20,9 +20,11 @@ from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._model.errors import (
     ChecksumMismatchError,
+    ClosedError,
     IntegrityError,
     InvalidArgumentError,
     InvalidKeyError,
+    NexusError,
     NotFoundError,
     QuotaExceededError,
     UnavailableError,
@@ -50,7 +52,7 @@ class RawObject:
     etag: str
     sha256: str
     content_type: str
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = attrs.field(repr=False)
     modified_at: int
     governance: Governance
 
@@ -197,33 +199,62 @@ class Objects:
         self, key: str, *, range: ByteRange | None = None, if_match: str | None = None
     ) -> Iterator[tuple[RawStream, int]]:
         """Open one version of an object; gives the stream and its length in bytes."""
-        with ExitStack() as stack:
+        ended = False
+        managers: list[AbstractContextManager[ObjectStream]] = []
 
-            def run(store: OpenStore) -> ObjectStream:
-                if range is not None:
-                    self._gate.require(store, "ranges")
-                manager = raw_backend(store).open(
-                    self._gate.scope, key, range=range, if_match=if_match
-                )
-                return stack.enter_context(manager)
+        def run(store: OpenStore) -> ObjectStream:
+            if range is not None:
+                self._gate.require(store, "ranges")
+            manager = raw_backend(store).open(self._gate.scope, key, range=range, if_match=if_match)
+            opened = manager.__enter__()
+            managers.append(manager)
+            return opened
 
+        def leave(_: OpenStore) -> None:
+            # Told of no error and asked for no opinion: a backend could suppress what went wrong.
+            for manager in managers:
+                manager.__exit__(None, None, None)
+
+        def ensure_inside() -> None:
+            if ended:
+                raise ClosedError("the stream has ended", hint="read it inside its `with` block")
+
+        store = self._gate.runtime.store(StoreRole.RAW)
+        try:
             opened = self._gate.call(StoreRole.RAW, run)
             found = self._gate.call(StoreRole.RAW, lambda _: self.admitted(opened.info, key))
             expected = (0, found.size) if range is None else range.resolve(found.size)
             if (opened.start, opened.stop) != expected:
                 raise IntegrityError("the store opened another range than it was asked for")
             length = opened.stop - opened.start
-            chunks = self._checked(opened.chunks, length, found, whole=length == found.size)
+            chunks = self._checked(
+                opened.chunks, length, found, ensure_inside, whole=length == found.size
+            )
             yield RawStream(object=found, chunks=chunks), length
+        except BaseException:
+            with suppress(NexusError):
+                self._gate.attempt(store, leave)
+            raise
+        else:
+            self._gate.attempt(store, leave)
+        finally:
+            ended = True
 
     def _checked(
-        self, chunks: Iterator[bytes], length: int, found: RawObject, *, whole: bool
+        self,
+        chunks: Iterator[bytes],
+        length: int,
+        found: RawObject,
+        ensure_inside: Callable[[], None],
+        *,
+        whole: bool,
     ) -> Iterator[bytes]:
         """Yield the chunks, one behind, so that nothing complete is released unchecked."""
         state = hashlib.sha256()
         seen = 0
         held: bytes | None = None
         while True:
+            ensure_inside()
             chunk = self._gate.call(StoreRole.RAW, lambda _: next(chunks, None))
             if chunk is None:
                 break

@@ -179,7 +179,13 @@ class RawHandle:
         self._gate.admit(Action.RAW_GET, (key,))
         with self._objects.opened(key, range=range, if_match=if_match) as (stream, _):
             self._gate.accessed(Action.RAW_GET, StoreRole.RAW, (key,))
-            yield stream
+            yield attrs.evolve(stream, chunks=self._while_alive(stream.chunks))
+
+    def _while_alive(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        self._gate.ensure_alive()
+        for chunk in chunks:
+            yield chunk
+            self._gate.ensure_alive()
 
     def get_ranges(
         self, key: str, ranges: Sequence[ByteRange], *, max_bytes: int = DEFAULT_MAX_BYTES
