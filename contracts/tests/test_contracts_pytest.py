@@ -55,6 +55,7 @@ def test_contracts_pytest_runs_every_requirement(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout
     report = report_in(tmp_path / "out")
     assert report.verdict is Verdict.CONFORMANT_MEMORY
+    assert report.reproduce == "pytest test_store.py"
     assert "memory raw (core): CONFORMANT (memory)" in ended.stdout
     for line in report.of_status(Status.PASSED, Status.REFUSED):
         assert f"PASSED test_store.py::test_conformance[{line.id}]" in ended.stdout

@@ -12,6 +12,7 @@ expected to fail without being run, a run that stops early), it is listed as not
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -65,7 +66,7 @@ class Run:
             profile=self.profile,
             seed=self.seed,
             deviations=self.deviations,
-            reproduce=f"pytest {self.module} (seed {self.seed})",
+            reproduce=f"pytest {Path(self.module).name}",
         )
 
     def _left(self, requirement: Requirement) -> Outcome:
@@ -100,7 +101,7 @@ def conformance_tests(
         profile=Profile(profile),
         seed=seed,
         deviations=read_deviations(deviations, harness),
-        module=sys._getframe(1).f_globals.get("__name__", ""),  # noqa: SLF001  # for the report
+        module=sys._getframe(1).f_globals.get("__file__", ""),  # noqa: SLF001  # for the report
     )
     RUNS.append(kept)
     tested = [each for each in kept.requirements if each.level is not Level.UNTESTED]
