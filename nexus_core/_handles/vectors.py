@@ -15,7 +15,7 @@ from nexus_core._handles.ledger import Ledger, body_of
 from nexus_core._handles.rows import Hit, Rows, VectorLike, VectorRow, vector_backend
 from nexus_core._model.errors import InvalidArgumentError, RetentionError
 from nexus_core._model.filters import And, Eq, FieldValue, Filter, Gt, Or, check_field_value
-from nexus_core._model.ids import check_id
+from nexus_core._model.ids import check_id, check_name
 from nexus_core._model.vectors import IndexDefinition, IndexRef, IndexStatistics
 from nexus_core._security.permissions import Action
 from nexus_core._spi.capabilities import StoreRole
@@ -34,7 +34,7 @@ class VectorItem:
     id: str
     vector: VectorLike = attrs.field(repr=False)
     asset: str | None = None
-    fields: Mapping[str, FieldValue] = attrs.field(factory=dict)
+    fields: Mapping[str, FieldValue] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +69,7 @@ class VectorsHandle:
 
     def statistics(self, index: str, *, version: int | None = None) -> IndexStatistics:
         """Return rows and bytes of one index in this scope, and of nothing else."""
+        check_name(index, "the index name")
         self._gate.admit(Action.INDEX_READ, (index,))
         ref = self._rows.resolve(index, version)
         found = self._gate.call(
@@ -142,6 +143,7 @@ class VectorsHandle:
     def delete(self, index: str, ids: Sequence[str], *, version: int | None = None) -> int:
         """Delete rows by id, durably; returns how many existed. Raises ``RetentionError`` if any
         is protected; nothing is deleted then."""
+        check_name(index, "the index name")
         wanted = [check_id(i, "a vector id") for i in ids]
         if not wanted:
             raise InvalidArgumentError("no ids were given")
@@ -155,6 +157,7 @@ class VectorsHandle:
 
         Raises ``RetentionError`` if any of them is protected; nothing is deleted then.
         """
+        check_name(index, "the index name")
         with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, (index,)):
             ref = self._rows.resolve(index, version)
             checked = self._rows.filter(ref, where)
@@ -180,6 +183,7 @@ class VectorsHandle:
         include_vectors: bool = False,
     ) -> list[VectorRow | None]:
         """Return rows aligned with ``ids``; ``None`` where this scope has none."""
+        check_name(index, "the index name")
         wanted = [check_id(i, "a vector id") for i in ([ids] if isinstance(ids, str) else ids)]
         self._gate.admit(Action.VECTOR_GET, wanted)
         ref = self._rows.resolve(index, version)
@@ -231,6 +235,7 @@ class VectorsHandle:
             raise InvalidArgumentError(
                 f"the call could give more than {MAX_HITS} hits", hint="ask for fewer, or in parts"
             )
+        check_name(index, "the index name")
         self._gate.admit(Action.VECTOR_QUERY, (index,))
         ref = self._rows.resolve(index, version)
         answers = self._rows.search(
@@ -250,6 +255,7 @@ class VectorsHandle:
 
     def count(self, index: str, where: Filter | None = None, *, version: int | None = None) -> int:
         """Count the rows that match, exactly."""
+        check_name(index, "the index name")
         self._gate.admit(Action.VECTOR_COUNT, (index,))
         ref = self._rows.resolve(index, version)
         checked = None if where is None else self._rows.filter(ref, where)
@@ -270,6 +276,7 @@ class VectorsHandle:
     ) -> VectorsPage:
         """Return rows in id order, a page at a time; for export and rebuild."""
         check_limit(limit)
+        check_name(index, "the index name")
         self._gate.admit(Action.VECTOR_GET, (index,))
         ref = self._rows.resolve(index, version)
         binding = [ref.definition.fingerprint, ref.incarnation]

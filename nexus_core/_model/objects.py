@@ -161,8 +161,8 @@ class ObjectAttributes:
     """
 
     content_type: str
-    metadata: Mapping[str, str]
-    system: Mapping[str, str]
+    metadata: Mapping[str, str] = attrs.field(repr=False)
+    system: Mapping[str, str] = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -217,5 +217,5 @@ class SignedUrl:
 
     method: Literal["GET", "PUT"]
     url: str = attrs.field(repr=False)
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     expires_at: int
