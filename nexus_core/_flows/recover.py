@@ -17,11 +17,11 @@ from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.ledger import body_of
 from nexus_core._model.audit import LogEntry
-from nexus_core._model.errors import InvalidArgumentError, NotFoundError, UnsupportedError
+from nexus_core._model.errors import ClosedError, InvalidArgumentError, StoreError
 from nexus_core._model.records import Record
 from nexus_core._security.permissions import Action
 from nexus_core._spi.audit import AuditBackend
-from nexus_core._spi.capabilities import StoreRole
+from nexus_core._spi.capabilities import AuditCapabilities, StoreRole
 
 _PAGE = 500
 
@@ -49,7 +49,7 @@ class RecoverFlow:
         """See ``Request.recover``."""
         if older_than is None:
             older_than = self._gate.deployment.config.recovery_after_seconds
-        if not older_than >= 0:
+        if type(older_than) not in (int, float) or not 0 <= older_than < float("inf"):
             raise InvalidArgumentError("older_than is not a number of seconds")
         self._gate.admit(Action.RECOVER)
         before = self._gate.now() - int(older_than * 1_000_000)
@@ -68,7 +68,9 @@ class RecoverFlow:
             ) as mutation:
                 mutation.begun = True
                 return self._ingest.resume(intent)
-        except (UnsupportedError, NotFoundError) as error:
+        except StoreError as error:
+            if error.retryable or isinstance(error, ClosedError):
+                raise
             return Ingested(
                 logical_key=body_of(intent)["asset"]["logical_key"],
                 asset=target,
@@ -82,7 +84,8 @@ class RecoverFlow:
 
         def unsettled(store: OpenStore) -> list[LogEntry]:
             backend = cast("AuditBackend", store.backend)
-            return list(backend.unsettled(self._gate.scope, before, _PAGE))
+            size = min(_PAGE, cast("AuditCapabilities", store.spec.capabilities).max_batch)
+            return list(backend.unsettled(self._gate.scope, before, size))
 
         settled = 0
         while entries := self._gate.call(StoreRole.AUDIT, unsettled):
