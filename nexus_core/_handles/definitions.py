@@ -170,11 +170,12 @@ class DefinitionsHandle:
 
     def _move(self, action: Action, proposal_id: str, step: Any) -> Proposal:
         check_id(proposal_id, "the proposal id")
-        with self._gate.mutation(action, StoreRole.ATOMS, (proposal_id,)):
+        with self._gate.mutation(action, StoreRole.ATOMS, (proposal_id,)) as mutation:
             old = self._read(proposal_id)
             if old.state == "applied":
                 raise PreconditionFailedError("the proposal is applied already")
             new: Proposal = attrs.evolve(step(old), version=old.version + 1)
+            mutation.begun = action is Action.DEFINITION_APPLY
             self._ledger.commit([Replace(self._record(new))])
         return new
 
