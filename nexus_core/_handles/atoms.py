@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any, Final, final
 
 import attrs
@@ -242,14 +243,21 @@ class AtomsHandle:
                 self._derivation.discard_texts([], gone)
                 mutation.unchanged = True
                 return 0
-            event = self._ledger.event(
-                Action.ATOM_DELETE,
-                existed[0].governance,
-                source_ids=[atom.id for atom in existed],
-                result_ids=[],
-            )
+            owners: dict[tuple[str, str, str | None], list[Atom]] = {}
+            for atom in existed:
+                own = atom.governance
+                owners.setdefault((own.kind, own.space, own.subject), []).append(atom)
+            events = [
+                self._ledger.event(
+                    Action.ATOM_DELETE,
+                    reduce(Governance.tightened, (atom.governance for atom in atoms)),
+                    source_ids=[atom.id for atom in atoms],
+                    result_ids=[],
+                )
+                for atoms in owners.values()
+            ]
             removals = [step for record in records for step in self._derivation.removals(record)]
-            self._ledger.commit([*removals, event])
+            self._ledger.commit([*removals, *events])
             mutation.begun = True
             self._derivation.discard_texts(records, gone)
             return len(existed)
