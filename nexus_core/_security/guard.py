@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Final, final
+from typing import Final, NoReturn, final
 
 from nexus_core._model.canonical import frame
 from nexus_core._model.errors import TenantIsolationError
@@ -30,6 +30,9 @@ class Guard:
         self.scope = scope
         self._key = keys.stamp_key(scope)
         self._bases: dict[str, hashlib.blake2b] = {}
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a guard cannot be pickled")
 
     def stamper(self, kind: str) -> Callable[[str], bytes]:
         """Return the function from id to stamp for one kind of record."""

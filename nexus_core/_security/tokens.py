@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any, Final, final
+from typing import Any, Final, NoReturn, final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -34,6 +34,9 @@ class TokenSealer:
     def __init__(self, keys: KeyRing, scope: Scope) -> None:
         self._cipher = AESSIV(keys.token_key(scope))
         self._scope = scope
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a token sealer cannot be pickled")
 
     def seal(self, purpose: str, binding: Any, value: str, *, now: int) -> str:
         """Seal ``value`` for ``purpose`` (operation and store) and ``binding`` (the query)."""
