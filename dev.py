@@ -118,7 +118,7 @@ class Environment:
         self.record("", set())
 
     def install(self, groups: set[str], *, oldest: bool = False, wheels: bool = False) -> None:
-        """Install all distributions with all their extras, and the groups' requirements.
+        """Install all distributions, and the groups' requirements.
 
         Does nothing when the same was installed before and all of its inputs are unchanged.
         """
@@ -163,13 +163,15 @@ def this_python() -> str:
 
 
 def extras(folder: Path) -> str:
-    """All extras of a distribution, as pip wants them: ``[a,b]`` or nothing."""
+    """The extra for a distribution's command line, as pip wants it, if it has one.
+
+    No other extra: those bring engines, some of them gigabytes large.
+    """
     import tomllib
 
     with (folder / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
-    names = ",".join(sorted(project.get("optional-dependencies", {})))
-    return f"[{names}]" if names else ""
+    return "[cli]" if "cli" in project.get("optional-dependencies", {}) else ""
 
 
 def check_lint(prefix: Path) -> int:

@@ -102,6 +102,8 @@ def test_it_installs_once(dev: ModuleType, tmp_path: Path, monkeypatch: pytest.M
     assert len(commands) == 1
     environment.install({"check"})
     assert len(commands) == 2
+    assert f"{dev.ROOT}[cli]" in commands[0]
+    assert [part for part in commands[0] if part.endswith("]")] == [f"{dev.ROOT}[cli]"]
     for path in dev.distributions():
         assert commands[0].count("-e") == len(dev.distributions())
         assert any(part.startswith(str(path)) for part in commands[0])
