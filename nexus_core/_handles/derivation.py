@@ -30,6 +30,7 @@ from nexus_core._spi.spec import NAME_TOKEN, VERSION_TOKEN
 INLINE_BYTES: Final = 64 << 10
 TEXT: Final = "text/plain; charset=utf-8"
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _DERIVED: Final = re.compile(r"atm_[a-z2-7]{32}")
 
 
@@ -244,11 +245,12 @@ def check_json(value: Mapping[str, Any], what: str) -> str:
     """Return the canonical JSON of a mapping; raise ``InvalidArgumentError`` if it has none."""
     try:
         data = dict(value)
-        if not all(type(key) is str for key in data):
-            raise ValueError
-        return canonical_json(data).decode("utf-8")
+        if all(type(key) is str for key in data):
+            return canonical_json(data).decode("utf-8")
     except (TypeError, ValueError, RecursionError):
-        raise InvalidArgumentError(f"{what} cannot be written as JSON") from None
+        pass
+    # Raised outside the handler: an encoding error holds the whole text that it failed on.
+    raise InvalidArgumentError(f"{what} cannot be written as JSON")
 
 
 def check_new(atom: object) -> NewAtom:
@@ -259,10 +261,8 @@ def check_new(atom: object) -> NewAtom:
         raise InvalidArgumentError("an atom's position is not a non-negative integer")
     if type(atom.text) is not str:
         raise InvalidArgumentError("an atom's text is not a str")
-    try:
-        atom.text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InvalidArgumentError("an atom's text holds a lone surrogate") from None
+    if _SURROGATE.search(atom.text):
+        raise InvalidArgumentError("an atom's text holds a lone surrogate")
     check_json(atom.locator, "the locator")
     check_json(atom.metadata, "the metadata")
     return atom
