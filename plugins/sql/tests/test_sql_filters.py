@@ -175,7 +175,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AtomBackend]:
 
 
 @settings(
-    max_examples=150,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -178,6 +178,6 @@ class Scopes(RuleBasedStateMachine):
 
 
 Scopes.TestCase.settings = settings(
-    max_examples=20, stateful_step_count=25, deadline=None, derandomize=True
+    max_examples=15, stateful_step_count=25, deadline=None, derandomize=True
 )
 TestScopes = Scopes.TestCase
