@@ -35,7 +35,7 @@ _FAINT: Final = 2.0**-80
 
 _PRODUCT_BYTES: Final = 64 << 20
 _GATHER_BYTES: Final = 256 << 10
-_DENSE: Final = 4
+_DENSE: Final = 2
 _GROUPS: Final = 8
 _GROUP_ROWS: Final = 256
 
