@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nexus_core._config.loader import inspect, load
     from nexus_core._config.resolve import ScopeRoutes
     from nexus_core._config.schema import json_schema
-    from nexus_core._config.secrets import Secret, SecretRef, SecretUnavailableError
+    from nexus_core._config.secrets import Secret, SecretRef
     from nexus_core._config.template import fresh_config, fresh_root_key
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "ScopeRoutes",
     "Secret",
     "SecretRef",
-    "SecretUnavailableError",
     "StoreConfig",
     "fresh_config",
     "fresh_root_key",
@@ -40,7 +39,6 @@ _HOMES: Final = {
     "ScopeRoutes": "resolve",
     "Secret": "secrets",
     "SecretRef": "secrets",
-    "SecretUnavailableError": "secrets",
     "StoreConfig": "config",
     "fresh_config": "template",
     "fresh_root_key": "template",

@@ -15,18 +15,9 @@ from typing import Any, Final, NoReturn, final
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from nexus_core._model.errors import SecretUnavailableError
+
 MAX_SECRET_BYTES: Final = 65_536
-
-
-class SecretUnavailableError(Exception):
-    """A reference that leads nowhere; the text names the reference, never a value.
-
-    ``reason`` says the same without the reference.
-    """
-
-    def __init__(self, reference: SecretRef, reason: str) -> None:
-        super().__init__(f"{reference}: {reason}")
-        self.reason = reason
 
 
 @final
@@ -108,7 +99,7 @@ class SecretRef(BaseModel):
             absent = "the file is empty"
         value = value.rstrip(b"\r\n")
         if not value or reason:
-            raise SecretUnavailableError(self, reason or absent)
+            raise _unavailable(self, reason or absent)
         return Secret(value)
 
 
@@ -127,3 +118,7 @@ def _read(base: Path, file: str) -> tuple[bytes, str]:
     if len(value) > MAX_SECRET_BYTES:
         return b"", f"the file is larger than {MAX_SECRET_BYTES} bytes"
     return value, ""
+
+
+def _unavailable(reference: SecretRef, reason: str) -> SecretUnavailableError:
+    return SecretUnavailableError(f"{reference}: {reason}", reason=reason)

@@ -15,8 +15,8 @@ from nexus_core._config.document import Place, path_of
 from nexus_core._config.draft import Draft, validated
 from nexus_core._config.model import StoreTable
 from nexus_core._config.resolve import RouteUse
-from nexus_core._config.secrets import SecretRef, SecretUnavailableError
-from nexus_core._model.errors import PluginNotFoundError, Problem
+from nexus_core._config.secrets import SecretRef
+from nexus_core._model.errors import PluginNotFoundError, Problem, SecretUnavailableError
 from nexus_core._plugins import Plugin, Registry
 from nexus_core._plugins.faults import did_you_mean
 from nexus_core._plugins.specs import STORE_KEYS

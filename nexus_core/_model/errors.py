@@ -4,6 +4,7 @@
 
     NexusError                                       .code, .hint
     ├── ConfigurationError (ValueError)              .problems, all of them
+    ├── SecretUnavailableError                       .reason: a reference that leads nowhere
     ├── PluginError                                  .distribution
     │   ├── PluginNotFoundError (LookupError)        nobody offers that name
     │   ├── PluginLoadError (ImportError)            importing it failed
@@ -117,6 +118,19 @@ class ConfigurationError(NexusError, ValueError):
         noun = "problem" if len(self.problems) == 1 else "problems"
         lines = "".join(f"\n  - {problem}" for problem in self.problems)
         super().__init__(f"{len(self.problems)} {noun} in the configuration:{lines}", hint=hint)
+
+
+class SecretUnavailableError(NexusError):
+    """A reference to a secret leads nowhere; the text names the reference, never a value.
+
+    ``reason`` says the same without the reference.
+    """
+
+    code = "config.secret"
+
+    def __init__(self, message: str, *, reason: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class PluginError(NexusError):

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nexus_core._config import Secret, SecretRef, SecretUnavailableError
+from nexus_core._config import Secret, SecretRef
+from nexus_core._model.errors import SecretUnavailableError
 
 
 def test_a_secret_is_read_where_the_reference_leads(tmp_path: Path) -> None:

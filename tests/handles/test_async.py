@@ -116,10 +116,7 @@ def test_two_hundred_tasks_over_four_scopes_stay_apart(world: World) -> None:
 
 @pytest.mark.parametrize("name", ["put", "head", "open", "append", "delete", "list"])
 def test_a_cancelled_call_finishes_behind_the_canceller(world: World, name: str) -> None:
-    """Cancelling at any await leaves every intent with an outcome and a trail that verifies.
-
-    The deployment goes on serving, and the next caller never gets the cancelled call's answer.
-    """
+    """A cancelled call ends with its outcome on record, and nobody else ever gets its answer."""
     began, go_on = threading.Event(), threading.Event()
     backend: Any = world.audit if name == "append" else world.raw
     honest = getattr(backend, name)

@@ -235,10 +235,7 @@ def test_an_interrupted_mutation_is_recorded_as_unknown(world: World) -> None:
 
 
 def test_a_foreign_answer_trips_the_alarm(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """A record of another scope is never released, is audited, and closes the store for the scope.
-
-    Other scopes and other stores go on.
-    """
+    """A foreign record is not released, is on record, and closes the store for that scope alone."""
     with world.nexus.request(context("other")) as n:
         n.raw.put("k", CANARY.encode(), kind="data", space="s")
     foreign = next(iter(world.raw.objects.values()))

@@ -131,7 +131,7 @@ class MemoryVectors(MemoryBase, VectorBackend):
         metric = ref.definition.metric
         answers = []
         for query in queries:
-            ranked = sorted(
+            nearest = sorted(
                 (distance(metric, query, unpack(row.vector)), row.id, row) for row in rows
             )
             answers.append(
@@ -143,7 +143,7 @@ class MemoryVectors(MemoryBase, VectorBackend):
                         row.fields if include_fields else None,
                         row.vector if include_vectors else None,
                     )
-                    for measured, row_id, row in ranked[:k]
+                    for measured, row_id, row in nearest[:k]
                 ]
             )
         return answers

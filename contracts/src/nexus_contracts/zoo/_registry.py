@@ -12,9 +12,9 @@ from nexus_contracts.zoo._mutant import Mutant
 @cache
 def mutants() -> tuple[Mutant, ...]:
     """Every mutant, by role and name; raises where two have one name."""
-    from nexus_contracts.zoo import atoms, audit, raw, vectors
+    from nexus_contracts.zoo import _atoms, _audit, _raw, _vectors
 
-    found = (*raw.MUTANTS, *atoms.MUTANTS, *vectors.MUTANTS, *audit.MUTANTS)
+    found = (*_raw.MUTANTS, *_atoms.MUTANTS, *_vectors.MUTANTS, *_audit.MUTANTS)
     names = [mutant.name for mutant in found]
     if len(set(names)) != len(names):
         raise ValueError(
@@ -26,6 +26,6 @@ def mutants() -> tuple[Mutant, ...]:
 @cache
 def legal_variants() -> Mapping[str, BackendHarness]:
     """Every legal variant by name."""
-    from nexus_contracts.zoo import atoms, audit, raw, vectors
+    from nexus_contracts.zoo import _atoms, _audit, _raw_legal, _vectors
 
-    return {**raw.LEGAL, **atoms.LEGAL, **vectors.LEGAL, **audit.LEGAL}
+    return {**_raw_legal.LEGAL, **_atoms.LEGAL, **_vectors.LEGAL, **_audit.LEGAL}

@@ -13,6 +13,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -137,8 +138,7 @@ class SqliteDatabase(Database):
     def _connect(self) -> sqlite3.Connection:
         connection = _sqlite_place.connect(self._path, "mode=rw", self._busy_timeout)
         try:
-            # Of a database that was provisioned this asks; of a restored copy it changes the mode.
-            if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            if not self._keep_log(connection):
                 raise UnavailableError(
                     "the file system of the database cannot keep a write-ahead log",
                     hint="use a local file system",
@@ -151,6 +151,21 @@ class SqliteDatabase(Database):
             connection.close()
             raise
         return connection
+
+    def _keep_log(self, connection: sqlite3.Connection) -> bool:
+        """Ask for the write-ahead log; of a new file or a restored copy this changes the mode."""
+        deadline = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            except sqlite3.OperationalError as error:
+                # A change upgrades a lock, and for that SQLite never waits: two could for ever.
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return bool(mode == ("wal",))
 
     def begin(self, connection: Connection, scope: Scope | None, *, write: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
