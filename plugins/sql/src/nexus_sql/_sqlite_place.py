@@ -70,6 +70,7 @@ def create(path: Path, tables: Tables, setting: str) -> list[str]:
     return done
 
 
+_ATTEMPTS: Final = 5
 _HINDRANCES: Final = HOPELESS | {
     "sql.library",
     "sql.place",
@@ -144,27 +145,39 @@ def _schema(path: Path, tables: Tables, setting: str) -> list[Problem]:
     """Read the schema. SQLite makes files beside even a database that it only reads, unless told
     that nobody writes it, and nobody does who has no log."""
     log = _beside(path, "-wal")
-    if not log.exists():
+    for _ in range(_ATTEMPTS):
+        state = _state(path)
+        if log.exists():
+            break
+        failure: sa.exc.DBAPIError | None = None
+        found: list[Problem] = []
         try:
             found = _schema_by(path, "mode=ro&immutable=1", tables, setting)
-        except sa.exc.SQLAlchemyError:
-            if not log.exists():
-                raise
-        else:
-            if not log.exists():
-                return found
+        except sa.exc.DBAPIError as error:
+            failure = error
+        # What was read while somebody came, wrote and went is good for nothing.
+        if not log.exists() and _state(path) == state:
+            if failure is not None:
+                raise failure
+            return found
     return _schema_by(path, "mode=ro", tables, setting)
 
 
 def _schema_by(path: Path, options: str, tables: Tables, setting: str) -> list[Problem]:
     engine = sa.create_engine(
         "sqlite+pysqlite://",
-        creator=lambda: connect(path, options, 1.0),
+        creator=lambda: connect(path, options, 5.0),
         poolclass=NullPool,
         hide_parameters=True,
     )
     with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
         return schema_problems(connection, tables, setting)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
 
 
 def _missing(directory: Path) -> list[Path]:
