@@ -222,6 +222,11 @@ def test_parts_are_a_list(kind: Any) -> None:
             check_filter(kind(bad), SCHEMA)
 
 
+def test_limits_are_the_published_ones() -> None:
+    """A filter has at most 8 levels, 256 nodes, 1000 values a node, and strings of 1 KiB."""
+    assert (MAX_DEPTH, MAX_NODES, MAX_VALUES, MAX_STRING_BYTES) == (8, 256, 1000, 1024)
+
+
 def nested(depth: int, leaf: Filter) -> Filter:
     for level in range(depth - 1):
         leaf = (Not(leaf), And((leaf,)), Or((leaf,)))[level % 3]

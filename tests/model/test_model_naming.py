@@ -275,6 +275,26 @@ def test_planted_object_names_are_foreign(rest: str) -> None:
         decode_object_name(scope, object_prefix(scope) + rest)
 
 
+def test_the_layout_is_fixed() -> None:
+    """The bytes of physical names are pinned, for what is stored under them must be found again."""
+    assert encode_scope_parts(Scope("nul", "prod")) == ("v1", "prod", "~6eul")
+    assert object_prefix(Scope("acme", "dev")) == "v1/dev/acme/"
+    assert encode_key_parts("A/b c/é/.x./~/con.txt") == (
+        "~41",
+        "b~20c",
+        "~c3~a9",
+        "~2ex~2e",
+        "~7e",
+        "~63on.txt",
+    )
+    assert encode_segment("a" * 198) == ("a" * 198,)
+    assert encode_segment("a" * 199) == ("a" * 198 + "~_", "a")
+    assert encode_segment("a" * 197 + "B.c") == ("a" * 197 + "~_", "~42.c")
+    assert encode_segment("a" * 198 + ".b") == ("a" * 198 + "~_", "~2eb")
+    name = hashed_name("nx", "a", "b")
+    assert name == "nxlnu6zqobul27yenuj6oaxwe6pslrcfu5kxemsmnnshdyluaxxnaq"
+
+
 def test_a_chunk_needs_its_rest() -> None:
     """A path that ends inside a long segment, or whose chunks are cut elsewhere, is foreign."""
     parts = encode_segment("a" * 500)
