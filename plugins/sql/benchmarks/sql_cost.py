@@ -135,7 +135,8 @@ def bulk(base: Path) -> None:
     with (
         store(base) as (_, _, file),
         store(base) as (failing, _, _),
-        store(base) as (keeping, _, _),plain_core(file) as plain
+        store(base) as (keeping, _, _),
+        plain_core(file) as plain,
     ):
         for _ in range(ROUNDS):
             batch = records(BATCH)
