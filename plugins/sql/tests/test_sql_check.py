@@ -409,15 +409,16 @@ def test_a_closed_backend_checks_nothing(
             backend.check()
 
 
-# A superuser may write anywhere, so these run as somebody else.
+# A superuser may write anywhere, so these run without its capabilities (version 3 of the kernel's
+# capset, every set empty): a user like any other, and still the files' owner.
 AS_SOMEBODY = """
-import os, sys
+import ctypes, os, sys
 from pathlib import Path
 import nexus_sql, nexus_sql._atoms, nexus_sql._engines, sqlalchemy.dialects.sqlite
 from nexus_core.spi import Runtime, ConfigurationError
-if os.getuid() == 0:
-    # Only now: whoever this is may be unable to read where Python is installed.
-    os.setgid(65534); os.setuid(65534)
+if os.geteuid() == 0:
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    assert ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()) == 0
 runtime = Runtime(store="main", base=Path(sys.argv[1]), now=lambda: 0)
 config = nexus_sql.SqlConfig(url="sqlite:///" + sys.argv[2])
 spec = nexus_sql.nexus_atom_store()
@@ -432,9 +433,8 @@ except ConfigurationError as error:
 
 @pytest.fixture
 def open_place() -> Iterator[Path]:
-    """A directory that other users can reach, unlike pytest's."""
+    """A directory that is there to be closed, and is opened again to be removed."""
     directory = Path(tempfile.mkdtemp(prefix="nexus-sql-"))
-    directory.chmod(0o755)
     yield directory
     for path in (directory, *directory.rglob("*")):
         path.chmod(0o755)
