@@ -1,8 +1,15 @@
-"""What holds for every test of the checkout: no skips, and the same examples in every run."""
+"""What holds for every test of the checkout: no skips, the same examples in every run, servers."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -10,6 +17,43 @@ import pytest
 # Random examples find a bug in somebody else's change; a deadline finds a busy machine.
 hypothesis.settings.register_profile("nexus", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("nexus")
+
+ROOT = Path(__file__).parent
+
+
+def _start(name: str, stack: contextlib.ExitStack) -> Mapping[str, Any]:
+    # Found by path and not installed, so also where the checkout is kept off the search path.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen(  # noqa: S603 - a program of this checkout
+        [sys.executable, "-m", "tools.servers", name],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    stack.enter_context(child)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    line = child.stdout.readline()
+    if not line:
+        raise RuntimeError(f"the server {name} was asked for and did not start; it says why above")
+    info: Mapping[str, Any] = json.loads(line)
+    return info
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Callable[[str], Mapping[str, Any]]]:
+    """Start a real server by its name in ``tools/servers``, once; it stops after the last test."""
+    started: dict[str, Mapping[str, Any]] = {}
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str) -> Mapping[str, Any]:
+            if name not in started:
+                started[name] = _start(name, stack)
+            return started[name]
+
+        yield start
 
 
 @pytest.hookimpl(wrapper=True)
