@@ -12,7 +12,7 @@ from nexus_core._cli.console import Console, plural
 from nexus_core._cli.failure import FINDINGS, OK, UsageError, problem_data, problem_lines
 from nexus_core._cli.options import common, config_path, describe
 from nexus_core._config import Config
-from nexus_core._doctor import Check, examine, probe
+from nexus_core._doctor import Check, Examination, examine, probe, prove_stores
 from nexus_core._model.scope import Env, normalise_env
 from nexus_core._plugins import Registry
 
@@ -42,14 +42,21 @@ nexus doctor --env prod --json
 def run(options: argparse.Namespace, console: Console) -> int:
     """Examine, then probe."""
     path = config_path(options)
+    registry = Registry.discover()
+    proved: list[Check] = []
     probed: list[Check] = []
-    with examine(path, registry=Registry.discover()) as found:
+    with examine(path, registry=registry) as found:
         probing = found.ok and not options.read_only
         if found.config is not None and probing:
             envs = _environments(found.config, options.env)
-            with console.progress("probing") as tick:
-                probed = probe(found.config, found.stores, envs, progress=tick)
-    checks = [*found.checks, *probed]
+            proved = prove_stores(found.config)
+            if not proved:
+                probed = _probed(found, envs, console)
+    if proved and all(check.ok for check in proved):
+        # What was proved decides what a store declares, so all of them are opened once more.
+        with examine(path, registry=registry) as found:
+            probed = _probed(found, envs, console)
+    checks = [*found.checks, *proved, *probed]
     ok = all(check.ok for check in checks)
     console.document(
         {
@@ -62,6 +69,13 @@ def run(options: argparse.Namespace, console: Console) -> int:
     show(console, checks)
     console.say("", _verdict(console, checks, probing=probing))
     return OK if ok else FINDINGS
+
+
+def _probed(found: Examination, envs: Sequence[Env], console: Console) -> list[Check]:
+    if found.config is None or not found.ok:
+        return []
+    with console.progress("probing") as tick:
+        return probe(found.config, found.stores, envs, progress=tick)
 
 
 def show(console: Console, checks: Sequence[Check]) -> None:

@@ -6,12 +6,15 @@ import attrs
 
 from nexus_core import ConfigurationError, NexusError, Problem
 from nexus_core._config import Config
+from nexus_core._doctor.proofs import prove_stores
 from nexus_core._handles.deployment import wall_clock
 from nexus_core._spi.spec import Runtime
 
 
 def provision(config: Config) -> list[str]:
     """Create what every routed store needs, and return a line for each thing that was made.
+
+    Then what only a write can tell of a store is proved, where that is not known yet.
 
     Idempotent. What one store cannot do keeps no other from being provisioned; everything that
     went wrong is raised together at the end (``ConfigurationError``).
@@ -34,6 +37,9 @@ def provision(config: Config) -> list[str]:
             for problem in found:
                 path = ".".join(filter(None, ("stores", store.name, problem.path)))
                 problems[attrs.evolve(problem, path=path)] = None
+    for check in () if problems else prove_stores(config, missing_only=True):
+        problems.update(dict.fromkeys(check.problems))
+        made += [f"{check.area}: {check.law}"] if check.ok else []
     if problems:
         raise ConfigurationError(list(problems))
     return made

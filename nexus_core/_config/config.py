@@ -55,7 +55,8 @@ class Limits:
 class Config:
     """Everything a deployment was told, validated as a whole.
 
-    ``base`` is the folder that relative paths are relative to. ``root_key`` holds 32 bytes.
+    ``base`` is the folder that relative paths are relative to; ``state`` the one where what was
+    proved of stores is kept, ``None`` where none of them needs it. ``root_key`` holds 32 bytes.
     ``atomizers`` maps media types to specs whose parameters are the configured ones.
     ``external_embedders`` are ``name@version`` of those whose vectors the application makes.
     ``notes`` are remarks that stop nothing. ``hash`` is the SHA-256 (64 hex digits) of the whole
@@ -64,6 +65,7 @@ class Config:
 
     path: Path
     base: Path
+    state: Path | None
     profile: Literal["development", "production"]
     environments: tuple[Env, ...]
     kinds: tuple[str, ...]

@@ -53,6 +53,7 @@ class Draft:
     profile: Profile | None
     environments: tuple[Env, ...] | None
     kinds: tuple[str, ...] | None
+    state: str | None
     keys: KeysTable | None
     stores: Mapping[str, StoreTable | None]
     routes: Mapping[int, RouteTable | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -77,6 +77,7 @@ def _check(
     problems += found
     stores, found = build_stores(draft, uses, around)
     problems += found
+    problems += _stateless(draft, stores)
     embedders, found = build_embedders(draft, around)
     problems += found
     atomizers, found = build_atomizers(draft, around)
@@ -102,6 +103,7 @@ def _check(
     config = Config(
         path=path.absolute(),
         base=base,
+        state=None if draft.state is None else base / Path(draft.state).expanduser(),
         profile=draft.profile,
         environments=router.environments,
         kinds=draft.kinds,
@@ -143,6 +145,18 @@ def _root_key(draft: Draft, around: Surroundings, problems: list[Problem]) -> Se
         )
     )
     return None
+
+
+def _stateless(draft: Draft, stores: Mapping[str, StoreConfig]) -> Iterator[Problem]:
+    """Stores of which something has to be proved, where there is no place to keep it."""
+    wanting = [s.name for s in stores.values() if any(spec.prove for spec in s.specs.values())]
+    if wanting and draft.state is None:
+        yield Problem(
+            path="state",
+            what=f"is missing, and what is proved of {', '.join(wanting)} has to be kept somewhere",
+            fix='name a folder: state = "…", above the first table',
+            code="config.missing",
+        )
 
 
 def _once(problems: list[Problem], said: set[str]) -> list[Problem]:

@@ -225,6 +225,9 @@ class File(Table):
     )
     """Kinds that data may be of: a closed set."""
 
+    state: Annotated[str, Field(min_length=1)] | None = None
+    """Folder for what `nexus init` and `nexus doctor` proved of stores that need it."""
+
     keys: KeysTable
     """Where the root secret is."""
 

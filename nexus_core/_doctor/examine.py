@@ -70,11 +70,23 @@ def examine(
         for name, store in wanted.items():
             if not store.specs:
                 continue
-            built, found = build_stores({name: store}, base)
+            built, found = build_stores(
+                {name: store}, base, None if config is None else config.state
+            )
             opened |= built
             roles = ", ".join(role.value for role in store.specs)
             law = f"is there and ready ({store.backend}: {roles})"
-            checks.append(Check(area=f"stores.{name}", law=law, problems=tuple(found)))
+            unproved = sorted({flag for one in built.values() for flag in one.unproved})
+            checks.append(
+                Check(
+                    area=f"stores.{name}",
+                    law=law,
+                    problems=tuple(found),
+                    notes=(f"not proved, and so refused: {', '.join(unproved)}",)
+                    if unproved
+                    else (),
+                )
+            )
         if config is not None:
             _, found = build_embedders(config)
             law = "can be built, and make what the indexes hold"

@@ -53,12 +53,17 @@ def wall_clock() -> int:
 
 @attrs.frozen(eq=False)
 class OpenStore:
-    """A backend that a configuration named, built and checked."""
+    """A backend that a configuration named, built and checked.
+
+    ``spec`` declares what holds here: flags in ``unproved``, which nothing has proved of this
+    endpoint yet, are off.
+    """
 
     name: str
     role: StoreRole
     spec: BackendSpec
     backend: Backend = attrs.field(repr=False)
+    unproved: frozenset[str] = frozenset()
 
 
 @final

@@ -132,7 +132,10 @@ class Gate:
     def require(self, store: OpenStore, capability: str) -> None:
         """Refuse what the store's spec does not declare, before the backend hears of it."""
         if not getattr(store.spec.capabilities, capability):
-            raise UnsupportedError(capability)
+            hint = None
+            if capability in store.unproved:
+                hint = "nothing current proves it of this store: the operator runs `nexus doctor`"
+            raise UnsupportedError(capability, hint=hint)
 
     # -- reading -----------------------------------------------------------------------------
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from nexus_core._config import Config, StoreConfig
 from nexus_core._handles.deployment import Clock, Deployment, OpenStore, wall_clock
+from nexus_core._handles.proofs import read_proofs
 from nexus_core._model.errors import ConfigurationError, NexusError, Problem
 from nexus_core._security.keyring import KeyRing
 from nexus_core._spi.backend import Backend
@@ -20,22 +22,28 @@ from nexus_core._spi.spec import ABC_OF, BackendSpec, Embedder, Redactor, Runtim
 
 
 def build_stores(
-    stores: Mapping[str, StoreConfig], base: Path, *, now: Clock = wall_clock
+    stores: Mapping[str, StoreConfig], base: Path, state: Path | None, *, now: Clock = wall_clock
 ) -> tuple[dict[tuple[str, StoreRole], OpenStore], list[Problem]]:
     """Build and check every store in every role it is used for; write nothing.
 
     Returns what could be built, and everything that is wrong; each problem's path begins with the
-    store's place in the configuration.
+    store's place in the configuration. What was proved of a store is read from ``state``.
     """
     opened: dict[tuple[str, StoreRole], OpenStore] = {}
     problems: dict[Problem, None] = {}
     for store in stores.values():
-        runtime = Runtime(store=store.name, base=base, now=now)
         for role, spec in store.specs.items():
+            proofs = read_proofs(state, store, role)
+            runtime = Runtime(store=store.name, base=base, now=now, proofs=proofs)
+            unproved = frozenset(name for name in spec.proves if proofs.get(name) is not True)
+            off: Any = dict.fromkeys(unproved, False)
+            here = attrs.evolve(spec, capabilities=attrs.evolve(spec.capabilities, **off))
             try:
                 backend = _built(spec, store.settings[role], runtime)
                 # Kept before it is checked, so that one whose check fails is closed like the rest.
-                opened[store.name, role] = OpenStore(store.name, role, spec, backend)
+                opened[store.name, role] = OpenStore(
+                    store.name, role, here if off else spec, backend, unproved
+                )
                 found = list(backend.check())
             except ConfigurationError as error:
                 found = list(error.problems)
@@ -74,7 +82,7 @@ def close_stores(stores: Sequence[OpenStore]) -> None:
 
 def open_deployment(config: Config, *, now: Clock = wall_clock) -> Deployment:
     """Build and check everything, or raise ``ConfigurationError`` with all problems."""
-    stores, problems = build_stores(config.stores, config.base, now=now)
+    stores, problems = build_stores(config.stores, config.base, config.state, now=now)
     embedders, wrong = build_embedders(config)
     problems += wrong
     redactors, wrong = build_redactors(config)

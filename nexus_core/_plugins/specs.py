@@ -73,6 +73,7 @@ def backend_faults(family: str, hook: str, spec: object) -> list[Fault]:
     faults += _call_faults(f"the factory of {hook}", spec.factory, "config", "runtime")
     if spec.provision is not None:
         faults += _call_faults(f"provision of {hook}", spec.provision, "config", "runtime")
+    faults += _proof_faults(hook, spec)
     return faults + settings_faults(hook, spec.config, STORE_KEYS)
 
 
@@ -193,6 +194,21 @@ def _capability_faults(hook: str, role: StoreRole, capabilities: object) -> Iter
                 f"{hook} declares an impossible capability {field.name!r}",
                 f"see {wanted.__name__}: flags are bool, limits are at least 1, sets are known",
             )
+
+
+def _proof_faults(hook: str, spec: BackendSpec) -> Iterator[Fault]:
+    if spec.prove is not None:
+        yield from _call_faults(f"prove of {hook}", spec.prove, "config", "runtime")
+    flags: object = spec.proves
+    if not isinstance(flags, frozenset) or not all(
+        type(name) is str and getattr(spec.capabilities, name, None) is True for name in flags
+    ):
+        yield broken(
+            f"proves of {hook} is not a frozenset of flags that its capabilities declare",
+            "name capabilities that are True there",
+        )
+    elif flags and spec.prove is None:
+        yield broken(f"{hook} names flags to be proved and has no prove", "give prove as well")
 
 
 def _is_capability(name: str, value: object, default: object) -> bool:

@@ -6,7 +6,8 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 import attrs
 from pydantic import BaseModel, ConfigDict
@@ -48,17 +49,27 @@ class BackendConfig(BaseModel):
     )
 
 
+Proof: TypeAlias = bool | int | str
+
+
+def _read_only(proofs: Mapping[str, Proof]) -> Mapping[str, Proof]:
+    return MappingProxyType(dict(proofs))
+
+
 @attrs.frozen(kw_only=True)
 class Runtime:
     """What the core hands a factory beside the settings.
 
     ``store`` is the store's name in the configuration; ``base`` the directory that relative paths
-    are relative to; ``now`` the clock, in microseconds since the epoch, UTC.
+    are relative to; ``now`` the clock, in microseconds since the epoch, UTC. ``proofs`` is what the
+    spec's ``prove`` found out last about this store in this role, read-only: empty where it never
+    ran, and where the store's settings have changed since.
     """
 
     store: str
     base: Path
     now: Callable[[], int]
+    proofs: Mapping[str, Proof] = attrs.field(factory=dict, converter=_read_only)
 
     def path(self, value: str) -> Path:
         """Resolve a configured path against ``base``."""
@@ -72,6 +83,14 @@ class BackendSpec:
     ``factory(config, runtime)`` builds it without writing anything. ``provision(config, runtime)``
     creates what must exist before (directory, schema, bucket) and returns a line for each thing it
     made; it is idempotent and is called only by an explicit command.
+
+    ``prove(config, runtime)`` is for what only a write can tell of an endpoint, such as whether it
+    honours conditions. It may write in scopes of the reserved tenants ``t_probe_a`` and
+    ``t_probe_b`` alone, removes what it wrote, and returns what it found by name (a token), whole:
+    it replaces what was known. ``nexus init`` and ``nexus doctor`` call it and keep the answer in
+    the configuration's ``state`` folder; factories get it as ``Runtime.proofs``. ``proves`` names
+    declared flags that hold only where ``prove`` answered ``True`` under that name: until then the
+    core refuses the calls that need one (``UnsupportedError``), and says to run the doctor.
     """
 
     name: str
@@ -83,6 +102,8 @@ class BackendSpec:
     durability: Durability
     factory: Callable[[Any, Runtime], Backend]
     provision: Callable[[Any, Runtime], Sequence[str]] | None = None
+    prove: Callable[[Any, Runtime], Mapping[str, Proof]] | None = None
+    proves: frozenset[str] = frozenset()
     api_version: tuple[int, int] = API_VERSION
 
 

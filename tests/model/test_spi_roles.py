@@ -242,9 +242,13 @@ def test_a_spec_speaks_the_version_that_it_was_made_with() -> None:
     assert {name for name, field in fields.items() if field.default is not attrs.NOTHING} == {
         "api_version",
         "provision",
+        "prove",
+        "proves",
     }
     assert fields["api_version"].default == API_VERSION
     assert fields["provision"].default is None
+    assert fields["prove"].default is None
+    assert fields["proves"].default == frozenset()
     assert all(type(part) is int for part in API_VERSION)
 
 
