@@ -5,6 +5,7 @@ The code may use ``lab`` names below; ``say`` prints a line at once, ``hear`` wa
 
 from __future__ import annotations
 
+import os
 import sys
 from array import array
 from collections.abc import Sequence
@@ -23,8 +24,8 @@ store: Any = spec.factory(config, spi.Runtime(store="near", base=Path(base), now
 
 def say(*words: object) -> None:
     """Print one line, at once."""
-    sys.stdout.write(" ".join(map(str, words)) + "\n")
-    sys.stdout.flush()
+    # One write for one line, however output is buffered: several processes may share it.
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def hear() -> str:

@@ -40,7 +40,8 @@ def build(base: str) -> RawBackend:
 
 
 def say(*words: object) -> None:
-    print(*words, flush=True)  # noqa: T201  # the tests read it
+    # One write for one line, however output is buffered: several processes may share it.
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def content(key: str, turn: int) -> bytes:

@@ -25,7 +25,10 @@ _CHUNK_BYTES: Final = 1 << 20
 _ROOM: Final = 1024
 _LOG_SHARE: Final = 4
 
-_LOAD: Final = "SELECT pk - ?1, vector FROM vec WHERE pk >= ?1 + ?2 AND pk < ?1 + ?3 ORDER BY pk"
+_LOAD: Final = (
+    "SELECT pk - :base, vector FROM vec "
+    "WHERE pk >= :base + :first AND pk < :base + :next ORDER BY pk"
+)
 
 
 @attrs.frozen(eq=False)
@@ -119,7 +122,7 @@ class Matrix:
 
     def _append(self, db: sqlite3.Connection, part: Part) -> None:
         stride = 4 * self._dimension
-        cursor = db.execute(_LOAD, (part.base, self._next, part.next))
+        cursor = db.execute(_LOAD, {"base": part.base, "first": self._next, "next": part.next})
         while chunk := cursor.fetchmany(max(1, _CHUNK_BYTES // stride)):
             numbers, blobs = zip(*chunk, strict=True)
             if set(map(len, blobs)) != {stride}:

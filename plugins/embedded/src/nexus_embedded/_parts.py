@@ -40,10 +40,10 @@ _INSERT: Final = (
 _SAVE: Final = "UPDATE part SET next = ?, gone = ?, floor = ? WHERE part = ?"
 _FORGET_REMOVED: Final = "DELETE FROM removed WHERE part = ? AND seq <= ?"
 _DROPS: Final = (
-    "DELETE FROM vec WHERE pk >= ?1 << 40 AND pk < (?1 + 1) << 40",
-    "DELETE FROM term WHERE part = ?1",
-    "DELETE FROM removed WHERE part = ?1",
-    "DELETE FROM part WHERE part = ?1",
+    "DELETE FROM vec WHERE pk >= :part << 40 AND pk < (:part + 1) << 40",
+    "DELETE FROM term WHERE part = :part",
+    "DELETE FROM removed WHERE part = :part",
+    "DELETE FROM part WHERE part = :part",
 )
 
 
@@ -134,7 +134,7 @@ def save_part(db: sqlite3.Connection, part: Part) -> None:
 def remove_part(db: sqlite3.Connection, part: Part) -> None:
     """Delete an index with all its rows."""
     for sql in _DROPS:
-        db.execute(sql, (part.part,))
+        db.execute(sql, {"part": part.part})
 
 
 @lru_cache(maxsize=1024)

@@ -33,12 +33,12 @@ _ROWS_BY_ID: Final = (
     "CROSS JOIN vec AS v ON v.part = ? AND v.id = j.value"
 )
 _LABELS: Final = (
-    "SELECT v.pk - ?2, v.id, v.stamp FROM json_each(?1) AS j "
-    "CROSS JOIN vec AS v ON v.pk = ?2 + j.value"
+    "SELECT v.pk - :base, v.id, v.stamp FROM json_each(:numbers) AS j "
+    "CROSS JOIN vec AS v ON v.pk = :base + j.value"
 )
 _LABELS_AND_FIELDS: Final = (
-    "SELECT v.pk - ?2, v.id, v.stamp, v.fields FROM json_each(?1) AS j "
-    "CROSS JOIN vec AS v ON v.pk = ?2 + j.value"
+    "SELECT v.pk - :base, v.id, v.stamp, v.fields FROM json_each(:numbers) AS j "
+    "CROSS JOIN vec AS v ON v.pk = :base + j.value"
 )
 _PAGE: Final = (
     "SELECT id, vector, fields, stamp FROM vec WHERE part = ? AND id > ? ORDER BY id LIMIT ?"
@@ -127,7 +127,7 @@ def labels_of(
 ) -> dict[int, Label]:
     """Ids, stamps and, where wanted, fields of rows by their numbers."""
     sql = _LABELS_AND_FIELDS if fields else _LABELS
-    rows = db.execute(sql, (_encode(list(numbers)), part.base))
+    rows = db.execute(sql, {"numbers": _encode(list(numbers)), "base": part.base})
     return {row[0]: Label(row[1], row[2], _decode(row[3]) if fields else None) for row in rows}
 
 
