@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import attrs
 
+from nexus_contracts.faults._model import FaultInjector
 from nexus_core._spi.capabilities import CAPABILITIES_OF
 from nexus_core.spi import Backend, BackendSpec, Runtime
 
@@ -74,9 +75,9 @@ class BackendHarness:
     it with the spec's own ``provision``. ``broken_settings`` names settings that must be refused by
     ``check``, such as a place that is not there. ``back_door`` opens the way below the SPI.
     ``reality`` says what stands behind it; a run against an emulator or memory says so in its
-    verdict. ``survives_reopen`` is false for a store that keeps nothing. What is not given leaves
-    its requirement untested, and the verdict incomplete; without a back door, changes below the SPI
-    go unseen, and the report says so.
+    verdict. ``survives_reopen`` is false for a store that keeps nothing. ``faults`` makes an
+    injector of faults between the backend and its engine, which the suite closes again. What is not
+    given leaves its requirements untested, and the verdict incomplete.
     """
 
     spec: BackendSpec = attrs.field()
@@ -87,16 +88,20 @@ class BackendHarness:
     back_door: Callable[[Namespace], BackDoor] | None = None
     broken_settings: Callable[[Namespace], Mapping[str, Any]] | None = None
     survives_reopen: bool = True
+    faults: Callable[[], FaultInjector] | None = None
 
     @spec.validator
     def _of_its_role(self, _: object, spec: BackendSpec) -> None:
         if not isinstance(spec.capabilities, CAPABILITIES_OF[spec.role]):
             raise ValueError(f"the spec's capabilities are not those of the role {spec.role}")
 
-    def build(self, namespace: Namespace, now: Callable[[], int]) -> Backend:
-        """Build the backend on what is there, as the core would."""
+    def build(
+        self, namespace: Namespace, now: Callable[[], int], settings: Any | None = None
+    ) -> Backend:
+        """Build the backend on what is there, as the core would; with other settings if given."""
         runtime = Runtime(store="subject", base=namespace.path, now=now)
-        return self.spec.factory(self.settings(namespace), runtime)
+        given = self.settings(namespace) if settings is None else settings
+        return self.spec.factory(given, runtime)
 
     def provision(self, namespace: Namespace, now: Callable[[], int]) -> None:
         """Create what a fresh store needs, as ``nexus init`` would."""

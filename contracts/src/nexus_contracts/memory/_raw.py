@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 
 import attrs
 
@@ -23,6 +24,7 @@ from nexus_core.spi import (
     PreconditionFailedError,
     RawBackend,
     Scope,
+    SignedUrl,
     encode_object_name,
 )
 
@@ -45,6 +47,7 @@ class MemoryRaw(MemoryBase, RawBackend):
         super().__init__()
         self.now = now
         self.objects: dict[tuple[Scope, str], StoredObject] = {}
+        self.signed: dict[str, tuple[SignedUrl, Scope, str]] = {}
 
     def put(
         self,
@@ -173,6 +176,54 @@ class MemoryRaw(MemoryBase, RawBackend):
             if if_source_match is not None and found.info.etag != if_source_match:
                 raise PreconditionFailedError("the object has another version by now")
             return self._write(scope, target, found.data, attributes, if_absent=if_absent)
+
+    def presign_get(self, scope: Scope, key: str, *, expires_in: int) -> SignedUrl:
+        self.ensure_open()
+        return self._signed("GET", scope, key, expires_in, {})
+
+    def presign_put(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        expires_in: int,
+        size: int,
+        sha256: str,
+        content_type: str,
+    ) -> SignedUrl:
+        self.ensure_open()
+        bound = {"content-length": str(size), "x-sha256": sha256, "content-type": content_type}
+        return self._signed("PUT", scope, key, expires_in, bound)
+
+    def _signed(
+        self,
+        method: Literal["GET", "PUT"],
+        scope: Scope,
+        key: str,
+        expires_in: int,
+        headers: Mapping[str, str],
+    ) -> SignedUrl:
+        url = f"memory:{secrets.token_hex(16)}"
+        expires_at = self.now() + expires_in * 1_000_000
+        signed = SignedUrl(method=method, url=url, headers=headers, expires_at=expires_at)
+        self.signed[url] = (signed, scope, key)
+        return signed
+
+    def send(self, url: str, data: bytes = b"") -> bytes:
+        """What an engine does with a signed request: refuse, store the body, or give the object."""
+        signed, scope, key = self.signed[url]
+        if self.now() > signed.expires_at:
+            raise PermissionError("the signature has expired")
+        if signed.method == "GET":
+            return self._find(scope, key).data
+        found = str(len(data)), hashlib.sha256(data).hexdigest()
+        if found != (signed.headers["content-length"], signed.headers["x-sha256"]):
+            raise PermissionError("the body is not the one that was signed for")
+        attributes = ObjectAttributes(
+            content_type=signed.headers["content-type"], metadata={}, system={}
+        )
+        self._write(scope, key, data, attributes, if_absent=False)
+        return b""
 
     def erase(self, scope: Scope) -> int:
         self.ensure_open()
