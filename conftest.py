@@ -1,4 +1,5 @@
-"""What holds for every test of the checkout: no skips, the same examples in every run, servers."""
+"""What holds for every test of the checkout: no skips, the same examples in every run, servers,
+and what a backend must show on one."""
 
 from __future__ import annotations
 
@@ -54,6 +55,32 @@ def server() -> Iterator[Callable[[str], Mapping[str, Any]]]:
             return started[name]
 
         yield start
+
+
+@pytest.fixture
+def conformant(request: pytest.FixtureRequest) -> Callable[[Any, str], Any]:
+    """Hold a backend to the whole suite, by its harness and the name of what stands behind it.
+
+    Gives the report. Where ``NEXUS_REPORTS`` names a folder, the report is kept there, in a folder
+    of its server's name. The test that asks is called ``…_is_conformant…``, by which
+    ``tox run -e servers`` finds the tests that need no server of their own.
+    """
+    assert "is_conformant" in request.node.name
+
+    def certify(harness: Any, on: str) -> Any:
+        from nexus_contracts import Verdict, run, verify_report
+        from nexus_contracts._verdict import Status
+
+        report = run(harness)
+        if folder := os.environ.get("NEXUS_REPORTS"):
+            report.write(Path(folder) / on)
+        wrong = report.of_status(Status.FAILED, Status.ERROR, Status.INDETERMINATE, Status.NOT_RUN)
+        assert [(line.id, line.message) for line in wrong] == []
+        assert report.verdict is Verdict.CONFORMANT
+        assert verify_report(report.to_json()) == report
+        return report
+
+    return certify
 
 
 @pytest.hookimpl(wrapper=True)

@@ -208,6 +208,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     setup = commands.add_parser("install", help="install, and no more")
     setup.add_argument("--oldest", action="store_true", help="the oldest dependencies declared")
     setup.add_argument("--wheels", action="store_true", help="built wheels, not the checkout")
+    setup.add_argument("--servers", action="store_true", help="also what talks to real servers")
     return parser.parse_args(ours), theirs
 
 
@@ -225,7 +226,8 @@ def main(argv: list[str]) -> int:
         environment.make()
     prefix = environment.prefix
     if options.command == "install":
-        environment.install({"test"}, oldest=options.oldest, wheels=options.wheels)
+        groups = {"test", "servers"} if options.servers else {"test"}
+        environment.install(groups, oldest=options.oldest, wheels=options.wheels)
         return 0
     if options.command == "quickstart":
         environment.install(set())

@@ -114,6 +114,10 @@ def test_every_command_of_a_page_exists(block: Block, line: str) -> None:
                 parsed(line)
             except SystemExit as ended:
                 assert ended.code == 0, said.getvalue()  # noqa: PT017  # argparse's only sign
+    elif words[:3] == ["tox", "run", "-e"]:
+        assert f"[testenv:{words[3]}]" in (ROOT / "tox.ini").read_text(encoding="utf-8")
+    elif words[:3] == ["python", "-m", "tools.servers"]:
+        assert (ROOT / "tools" / "servers" / f"_{words[3]}.py").is_file()
     elif words[0].startswith("python"):
         assert (ROOT / words[1]).is_file() or (ROOT / block.page).parent.joinpath(
             words[1]

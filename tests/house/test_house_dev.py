@@ -201,7 +201,7 @@ def test_ci_runs_what_the_readme_says(root: Path) -> None:
     steps = re.findall(r"^(?:step|environment) (.*)$", text, re.MULTILINE)
     assert steps[0].endswith("dev.py test")
     tox = (root / "tox.ini").read_text(encoding="utf-8")
-    for name in ("lint", "typing", "wheel", "mindeps"):
+    for name in ("servers", "lint", "typing", "wheel", "mindeps"):
         assert name in steps
         assert f"[testenv:{name}]" in tox
     assert "set -euo pipefail" in text
