@@ -47,8 +47,10 @@ class SqlAtoms(AtomBackend):
         self._database.close()
 
     def commit(self, scope: Scope, operations: Sequence[Operation]) -> Sequence[bool]:
-        with self._database.write(scope) as connection:
+        def work(connection: Connection) -> list[bool]:
             return Batch(self._database, self._codecs, connection, scope).apply(operations)
+
+        return self._database.run(scope, work, alone=True)
 
     def get(self, scope: Scope, collection: str, ids: Sequence[str]) -> Sequence[Record | None]:
         codec = self._codec(collection)
@@ -139,10 +141,13 @@ class SqlAtoms(AtomBackend):
         return [codec.decode(row) for row in connection.execute(statement, of_scope(scope))]
 
     def erase(self, scope: Scope) -> int:
-        erased = 0
-        with self._database.write(scope) as connection:
-            for codec in self._codecs.values():
-                erased += connection.execute(codec.delete_all, of_scope(scope)).rowcount
+        def work(connection: Connection) -> int:
+            return sum(
+                connection.execute(codec.delete_all, of_scope(scope)).rowcount
+                for codec in self._codecs.values()
+            )
+
+        erased = self._database.run(scope, work, alone=True)
         self._database.scrub()
         return erased
 

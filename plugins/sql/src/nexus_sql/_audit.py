@@ -55,13 +55,16 @@ class SqlAudit(AuditBackend):
     ) -> None:
         _check_numbers(expected_size, entries, head)
         where = (scope.tenant_id, scope.env)
-        with self._database.write(scope) as connection:
+
+        def work(connection: Connection) -> None:
             self._move_head(connection, scope, expected_size, head)
             checkpoint = (*where, head.size, head.checkpoint)
             self._database.insert(connection, self._tables.checkpoints, [checkpoint])
             rows = [(*where, *_row(entry)) for entry in entries]
             self._database.insert(connection, self._tables.entries, rows)
             self._settle(connection, scope, entries)
+
+        self._database.run(scope, work)
 
     def read(self, scope: Scope, start: int, limit: int) -> Sequence[LogEntry]:
         parameters = {**of_scope(scope), "start": start, "most": max(0, limit)}
@@ -85,17 +88,22 @@ class SqlAudit(AuditBackend):
 
     def erase_sealed(self, scope: Scope, subject_tag: bytes) -> int:
         parameters = {**of_scope(scope), "tag": subject_tag}
-        with self._database.write(scope) as connection:
-            erased = connection.execute(self._statements.forget_sealed, parameters).rowcount
+
+        def work(connection: Connection) -> int:
+            return connection.execute(self._statements.forget_sealed, parameters).rowcount
+
+        erased = self._database.run(scope, work)
         self._database.scrub()
         return erased
 
     def erase(self, scope: Scope) -> int:
-        with self._database.write(scope) as connection:
-            erased = {
+        def work(connection: Connection) -> dict[str, int]:
+            return {
                 table: connection.execute(statement, of_scope(scope)).rowcount
                 for table, statement in self._statements.delete.items()
             }
+
+        erased = self._database.run(scope, work)
         self._database.scrub()
         return erased[self._tables.entries.name]
 

@@ -1,10 +1,53 @@
-"""Settings of both roles. What an engine makes of a URL is asked of the engine itself."""
+"""Settings of both roles. What an engine makes of them is asked of the engine itself."""
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationInfo, field_validator
+from typing import Literal
 
-from nexus_core.spi import BackendConfig, SecretRef
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from nexus_core.spi import BackendConfig, Runtime, Secret, SecretRef
+
+_OF_SOME_ENGINES = (
+    "password",
+    "owner",
+    "schema_name",
+    "logins",
+    "login_secret",
+    "tenants",
+    "tls",
+    "tls_roots",
+    "tls_client",
+    "pool_size",
+    "pool_timeout_seconds",
+    "connect_timeout_seconds",
+    "connection_lifetime_seconds",
+)
+
+
+class OwnerRef(BackendConfig):
+    """Where the owner's URL is: ``{ env = "VARIABLE" }`` or ``{ file = "path" }``, one of them.
+
+    Unlike other references it is followed only by provisioning, so that the programs that use a
+    store need not have what it leads to.
+    """
+
+    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+    """Name of the environment variable that holds the URL."""
+
+    file: str | None = Field(default=None, min_length=1)
+    """Path of the file that holds the URL, relative to the configuration's folder."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> OwnerRef:
+        if (self.env is None) == (self.file is None):
+            raise PydanticCustomError("nexus_reference", "name exactly one of env and file")
+        return self
+
+    def resolve(self, runtime: Runtime) -> Secret:
+        """Read the URL now; raises ``SecretUnavailableError``."""
+        return SecretRef(env=self.env, file=self.file).resolve(runtime.base)
 
 
 class SqlConfig(BackendConfig):
@@ -14,15 +57,51 @@ class SqlConfig(BackendConfig):
     # A description's words could not, so engines are named in this one.
     url: str
     """Where the database is: ``sqlite:///data/records.db``, relative to the configuration's
-    directory, or with four slashes an absolute path. Served is SQLite in a file. Refused are a
-    database in memory and a password in the URL. PostgreSQL, MariaDB and MySQL are not served by
-    this version."""
+    directory, or with four slashes an absolute path; or a server's database,
+    ``postgresql+psycopg://user@host/database``. Refused are a database in memory and a password in
+    the URL. Other engines are not served by this version, MariaDB and MySQL among them."""
 
     password: SecretRef | None = None
-    """The password, by reference, for engines that have one. SQLite has none."""
+    """The password of the URL's user, by reference. SQLite has none."""
+
+    owner: OwnerRef | None = None
+    """Reference to a URL, with its password, as whose user provisioning creates and grants."""
+
+    schema_name: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,47}$")
+    """PostgreSQL: the schema that holds the store's tables, and nothing else."""
+
+    logins: Literal["shared", "per_scope"] = "shared"
+    """PostgreSQL: one login for all scopes, or one for each, which no statement can change."""
+
+    login_secret: SecretRef | None = None
+    """With ``per_scope``: what the logins' passwords are derived from, by reference."""
+
+    tenants: tuple[str, ...] = ()
+    """With ``per_scope``: the tenants that provisioning makes logins for."""
+
+    tls: Literal["verify-full", "verify-ca", "require", "disable"] = "verify-full"
+    """Servers: how a connection is protected. ``require`` encrypts without knowing to whom."""
+
+    tls_roots: str | None = Field(default=None, min_length=1)
+    """Servers: file with the certificates that are trusted; without it, the system's."""
+
+    tls_client: str | None = Field(default=None, min_length=1)
+    """Servers: file with the client's certificate and its private key, as PEM."""
 
     busy_timeout_seconds: float = Field(default=5.0, gt=0, le=600)
-    """How long a write waits for another writer of the same SQLite file before it is refused."""
+    """How long a write waits for another writer before it is refused."""
+
+    pool_size: int = Field(default=10, ge=1, le=1000)
+    """Servers: most connections that one opened store has at a time."""
+
+    pool_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
+    """Servers: how long a call waits for one of them before it is refused."""
+
+    connect_timeout_seconds: int = Field(default=10, ge=2, le=600)
+    """Servers: how long a new connection may take."""
+
+    connection_lifetime_seconds: float = Field(default=1800.0, gt=0)
+    """Servers: after how long a connection is replaced by a new one."""
 
     @field_validator("url")
     @classmethod
@@ -34,13 +113,15 @@ class SqlConfig(BackendConfig):
             raise ValueError(reason)
         return value
 
-    @field_validator("password")
+    @field_validator(*_OF_SOME_ENGINES)
     @classmethod
-    def _has_a_use(cls, value: SecretRef | None, info: ValidationInfo) -> SecretRef | None:
-        from nexus_sql._engines import takes_password
+    def _has_a_use(cls, value: object, info: ValidationInfo) -> object:
+        from nexus_sql._engines import use_of
 
         # Without a URL there is nothing to judge by, and that is reported already.
-        url = info.data.get("url")
-        if value is not None and isinstance(url, str) and not takes_password(url):
-            raise ValueError("has no use: this engine knows no password, only the file's owner")
+        url, name = info.data.get("url"), info.field_name
+        assert name is not None
+        given = value != cls.model_fields[name].default
+        if isinstance(url, str) and (reason := use_of(url, name, info.data, given=given)):
+            raise ValueError(reason)
         return value

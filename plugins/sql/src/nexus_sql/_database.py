@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import random
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Table
 from sqlalchemy.engine import URL, Connection, Engine, RootTransaction
 
-from nexus_core.spi import Outcome, Problem, Runtime, Scope, StoreError
-from nexus_sql._pool import Pool
+from nexus_core.spi import Outcome, Problem, Runtime, Scope, StoreError, StoreTimeoutError
+from nexus_sql._pool import Limits, Pool
 from nexus_sql._schema import Tables
 
 if TYPE_CHECKING:
     from nexus_sql._config import SqlConfig
+
+
+_T = TypeVar("_T")
+_ATTEMPTS: Final = 6
+
+
+class CollisionError(StoreTimeoutError):
+    """The engine undid a transaction for the sake of another. The same one may go well now."""
+
+    default_outcome = Outcome.NOT_APPLIED
 
 
 class Database(ABC):
@@ -25,12 +37,15 @@ class Database(ABC):
     raises in them leaves as an error of ``nexus_core.spi``, alone.
     """
 
-    takes_password: ClassVar[bool]
-    tables: ClassVar[Tables]
+    settings: ClassVar[frozenset[str]] = frozenset()
+    """Names of settings, of those that not every engine knows, that this one does."""
+    no_use: ClassVar[str] = "has no use: this engine does not know it"
+    """What is said of a setting that it does not."""
+    tables: Tables
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, limits: Limits | None = None) -> None:
         """``place`` is equal for two databases that are the same one."""
-        self.pool = Pool(place, self.make_engine)
+        self.pool = Pool(place, self.make_engine, self.connect, limits)
 
     # What each engine answers.
 
@@ -41,6 +56,11 @@ class Database(ABC):
 
         ``text`` is the URL as it was written.
         """
+
+    @classmethod
+    def needed(cls, before: Mapping[str, Any]) -> frozenset[str]:  # noqa: ARG003  # for others
+        """Names of settings that must be given, as far as those before them say."""
+        return frozenset()
 
     @classmethod
     @abstractmethod
@@ -60,26 +80,46 @@ class Database(ABC):
         """A SQLAlchemy engine without a pool, that connects as this database must be used."""
 
     @abstractmethod
-    def begin(self, connection: Connection, scope: Scope | None, *, write: bool) -> None:
-        """Start the engine's own transaction; what a write reads then stays true until commit.
+    def begin(
+        self, connection: Connection, scope: Scope | None, *, write: bool, alone: bool
+    ) -> object:
+        """Start the engine's own transaction; reads in it see one moment.
 
-        An engine with row policies is told the scope here, for this transaction only. ``None`` is
-        for the schema itself, which belongs to no scope.
+        What is read in a write that is ``alone`` stays true until its commit: no other write of the
+        scope that is alone runs meanwhile, or the engine would undo one of them. An engine with row
+        policies is told the scope here, for this transaction only. ``None`` is for the schema
+        itself, which belongs to no scope. Returns what ``settle`` needs to know, if anything.
         """
 
-    @abstractmethod
-    def acquire_writer(self) -> None:
+    def connect(self, engine: Engine, login: str) -> Connection:
+        """A new connection, for the login that ``login_of`` named."""
+        return engine.connect()
+
+    def login_of(self, scope: Scope | None) -> str:
+        """Which connections serve a scope, for an engine where they are not all alike."""
+        return ""
+
+    def is_disconnect(self, error: Exception) -> bool:
+        """Whether an error says that the connection itself is gone."""
+        return False
+
+    def settle(self, mark: object) -> Outcome:
+        """What became of a commit that was not answered. ``mark`` is what ``begin`` returned."""
+        return Outcome.UNKNOWN
+
+    def acquire_writer(self) -> None:  # noqa: B027  # only an engine with one writer needs a turn
         """Wait for this process' turn to write, or raise ``StoreTimeoutError``."""
 
-    @abstractmethod
-    def release_writer(self) -> None:
+    def release_writer(self) -> None:  # noqa: B027  # the same
         """Give the turn back."""
 
     @abstractmethod
     def translate(self, error: Exception, outcome: Outcome) -> StoreError | None:
         """The error of the tree for one of the engine's; ``None`` for what is not the engine's.
 
-        ``outcome`` is what is known of a write from how far it came; the error may know better.
+        ``outcome`` is what is known of a write from how far it came; the error may know better. A
+        transaction that was undone for another's sake (deadlock, serialisation) is a
+        ``CollisionError``, and ``run`` begins it again.
         """
 
     @abstractmethod
@@ -104,9 +144,22 @@ class Database(ABC):
         """A block that sees one moment of the database."""
         return Transaction(self, scope, write=False)
 
-    def write(self, scope: Scope | None) -> Transaction:
+    def write(self, scope: Scope | None, *, alone: bool = False) -> Transaction:
         """A block that commits at its end, durably, or rolls back if it raises."""
-        return Transaction(self, scope, write=True)
+        return Transaction(self, scope, write=True, alone=alone)
+
+    def run(self, scope: Scope, work: Callable[[Connection], _T], *, alone: bool = False) -> _T:
+        """Do ``work`` in a ``write``, and again where the engine undid it for another's sake."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self.write(scope, alone=alone) as connection:
+                    return work(connection)
+            except CollisionError:
+                if attempt == _ATTEMPTS:
+                    raise
+                # Two that met must not meet again, so neither waits as long as the other.
+                time.sleep(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311  # no secret
+        raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
         """Close connections; those in use follow when their transaction ends. Idempotent."""
@@ -116,31 +169,53 @@ class Database(ABC):
 class Transaction:
     """One transaction as a ``with`` block. An error of ours rolls back; an engine's is translated.
 
-    A connection on which anything but an error of ours was raised is never used again.
+    A connection on which anything but an error of ours was raised is never used again. One that
+    went stale while it rested is exchanged before the block begins.
     """
 
-    __slots__ = ("_connection", "_database", "_scope", "_transaction", "_write")
+    __slots__ = ("_alone", "_connection", "_database", "_mark", "_scope", "_transaction", "_write")
 
-    def __init__(self, database: Database, scope: Scope | None, *, write: bool) -> None:
+    def __init__(
+        self, database: Database, scope: Scope | None, *, write: bool, alone: bool = False
+    ) -> None:
         self._database = database
         self._scope = scope
         self._write = write
+        self._alone = alone
+        self._mark: object = None
         self._connection: Connection | None = None
         self._transaction: RootTransaction | None = None
 
     def __enter__(self) -> Connection:
-        database = self._database
         if self._write:
-            database.acquire_writer()
+            self._database.acquire_writer()
         try:
-            self._connection = connection = database.pool.borrow()
-            self._transaction = connection.begin()
-            database.begin(connection, self._scope, write=self._write)
+            while not self._begun():
+                pass
         except BaseException as error:
             self._end(sound=False)
-            raise_translated(database, error, Outcome.NOT_APPLIED)
+            raise_translated(self._database, error, Outcome.NOT_APPLIED)
             raise
-        return connection
+        assert self._connection is not None
+        return self._connection
+
+    def _begun(self) -> bool:
+        database = self._database
+        self._connection = connection = database.pool.borrow(database.login_of(self._scope))
+        try:
+            self._transaction = connection.begin()
+            self._mark = database.begin(
+                connection, self._scope, write=self._write, alone=self._alone
+            )
+        except Exception as error:
+            if not (database.pool.rested(connection) and database.is_disconnect(error)):
+                raise
+            # Nothing was done on it yet, and those that rested beside it are as stale.
+            self._connection = None
+            database.pool.give_back(connection, sound=False)
+            database.pool.drop_idle()
+            return False
+        return True
 
     def __exit__(
         self,
@@ -151,6 +226,7 @@ class Transaction:
         assert self._transaction is not None
         outcome = Outcome.NOT_APPLIED
         sound = False
+        failure: Exception | None = None
         try:
             if error is None:
                 if self._write:
@@ -160,12 +236,18 @@ class Transaction:
             elif isinstance(error, StoreError):
                 self._transaction.rollback()
                 sound = True
-        except Exception as failure:
+        except Exception as broken:  # noqa: BLE001  # looked at below
             if error is None:
-                raise_translated(self._database, failure, outcome)
-                raise
+                failure = broken
         finally:
             self._end(sound=sound)
+        if failure is not None:
+            if self._write and self._database.is_disconnect(failure):
+                outcome = self._database.settle(self._mark)
+                if outcome is Outcome.APPLIED:
+                    return
+            raise_translated(self._database, failure, outcome)
+            raise failure
         if error is not None:
             raise_translated(self._database, error, outcome)
 

@@ -103,7 +103,7 @@ def migrate(
 
 def _version(connection: Connection, tables: Tables) -> int | None:
     """The highest step taken, 0 if none was, ``None`` where there is not even a place for it."""
-    if not sa.inspect(connection).has_table(tables.versions.name):
+    if not sa.inspect(connection).has_table(tables.versions.name, tables.metadata.schema):
         return None
     version = connection.execute(sa.select(sa.func.max(tables.versions.c.version))).scalar()
     return 0 if version is None else int(version)
@@ -112,7 +112,7 @@ def _version(connection: Connection, tables: Tables) -> int | None:
 def _follow_collections(connection: Connection, tables: Tables) -> list[str]:
     """Add tables for new collections, and columns for new optional fields."""
     done: list[str] = []
-    present = _columns(connection)
+    present = _columns(connection, tables)
     preparer = connection.dialect.identifier_preparer
     for table in tables.records.values():
         if table.name not in present:
@@ -134,7 +134,7 @@ def _follow_collections(connection: Connection, tables: Tables) -> list[str]:
 
 def _differences(connection: Connection, tables: Tables, setting: str) -> list[Problem]:
     found: list[Problem] = []
-    present = _columns(connection)
+    present = _columns(connection, tables)
     for table in (*tables.records.values(), *tables.logs):
         ours = table.name.startswith(RECORD_PREFIX)
         columns = present.get(table.name)
@@ -160,11 +160,11 @@ def _differences(connection: Connection, tables: Tables, setting: str) -> list[P
     return found
 
 
-def _columns(connection: Connection) -> dict[str, set[str]]:
-    inspector = sa.inspect(connection)
+def _columns(connection: Connection, tables: Tables) -> dict[str, set[str]]:
+    inspector, schema = sa.inspect(connection), tables.metadata.schema
     return {
-        name: {column["name"] for column in inspector.get_columns(name)}
-        for name in inspector.get_table_names()
+        name: {column["name"] for column in inspector.get_columns(name, schema)}
+        for name in inspector.get_table_names(schema)
     }
 
 

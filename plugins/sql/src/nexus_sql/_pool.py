@@ -18,22 +18,48 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import attrs
 from sqlalchemy.engine import Connection, Engine
 
-from nexus_core.spi import ClosedError, Outcome, UnavailableError
+from nexus_core.spi import ClosedError, Outcome, StoreTimeoutError, UnavailableError
 
-_MAX_IDLE: Final = 32
+_BORN: Final = "nexus_born"
+_RESTED: Final = "nexus_rested"
+_LOGIN: Final = "nexus_login"
 
 # How long a fork waits for running transactions, in seconds.
 PATIENCE = 10.0
 
 
-class Pool:
-    """Connections, each for one borrower at a time. Safe to use from several threads."""
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How many connections there are, and for how long, in seconds; ``None`` is for ever."""
 
-    def __init__(self, place: str, make_engine: Callable[[], Engine]) -> None:
+    size: int | None = None
+    """How many at a time, lent and idle."""
+    idle: int = 32
+    timeout: float | None = None
+    """How long a borrower waits for one."""
+    lifetime: float | None = None
+
+
+class Pool:
+    """Connections, each for one borrower at a time. Safe to use from several threads.
+
+    Connections of different logins are never mixed up; all of them share the limits.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        make_engine: Callable[[], Engine],
+        connect: Callable[[Engine, str], Connection],
+        limits: Limits | None = None,
+    ) -> None:
         self._place = place
         self._make_engine = make_engine
+        self._connect = connect
+        self._limits = limits or Limits()
         self._engine: Engine | None = None
         self._idle: list[Connection] = []
         self._lent: set[Connection] = set()
@@ -67,35 +93,72 @@ class Pool:
         finally:
             self._leave()
 
-    def borrow(self) -> Connection:
-        """A connection for the caller alone, to be given back."""
+    def borrow(self, login: str = "") -> Connection:
+        """A connection for the caller alone, to be given back.
+
+        Raises ``StoreTimeoutError`` where all stay in use for too long.
+        """
+        surplus: list[Connection] = []
         with self._door:
-            self._enter()
-            if self._idle:
-                connection = self._idle.pop()
+            self._enter(self._limits.size)
+            connection = self._rested(login, surplus)
+            if connection is not None:
                 self._lent.add(connection)
-                return connection
-            if self._engine is None:
+            elif self._engine is None:
                 self._engine = self._make_engine()
             engine = self._engine
+        for each in surplus:
+            _discard(each, sound=True)
+        if connection is not None:
+            return connection
+        assert engine is not None
         try:
-            connection = engine.connect()
+            connection = self._connect(engine, login)
+            connection.info.update({_BORN: time.monotonic(), _LOGIN: login})
         except BaseException:
             self._leave()
             raise
         self._lent.add(connection)
         return connection
 
+    def _rested(self, login: str, surplus: list[Connection]) -> Connection | None:
+        """Take an idle connection of the login; put into ``surplus`` those that must go."""
+        now, lifetime = time.monotonic(), self._limits.lifetime
+        if lifetime is not None:
+            old = [each for each in self._idle if now - each.info[_BORN] > lifetime]
+            surplus += old
+            self._idle = [each for each in self._idle if each not in old]
+        for position in reversed(range(len(self._idle))):
+            if self._idle[position].info[_LOGIN] == login:
+                return self._idle.pop(position)
+        # A new one is opened: where there is no room for it, the one that rested longest goes.
+        size = self._limits.size
+        while self._idle and size is not None and self._busy + len(self._idle) > size:
+            surplus.append(self._idle.pop(0))
+        return None
+
+    def rested(self, connection: Connection) -> bool:
+        """Whether it lay idle before it was borrowed."""
+        return _RESTED in connection.info
+
     def give_back(self, connection: Connection, *, sound: bool) -> None:
         """Keep a connection for the next borrower, or discard one that broke in the middle."""
         with self._door:
             self._lent.discard(connection)
-            kept = sound and not self._closed and len(self._idle) < _MAX_IDLE
+            kept = sound and not self._closed and len(self._idle) < self._limits.idle
             if kept:
+                connection.info[_RESTED] = True
                 self._idle.append(connection)
         if not kept:
             _discard(connection, sound=sound)
         self._leave()
+
+    def drop_idle(self) -> None:
+        """Close all that rest."""
+        with self._door:
+            idle, self._idle = self._idle, []
+        for each in idle:
+            _discard(each, sound=False)
 
     def close(self) -> None:
         """Close connections; those that are lent follow when they are given back. Idempotent."""
@@ -104,9 +167,18 @@ class Pool:
             while self._idle:
                 _discard(self._idle.pop(), sound=True)
 
-    def _enter(self) -> None:
+    def _enter(self, most: int | None = None) -> None:
         # A fork that waits for those inside lets nobody else in, or it might wait for ever.
         self._door.wait_for(lambda: not self._pausing)
+        if most is not None and not self._door.wait_for(
+            lambda: self._closed or (self._busy < most and not self._pausing),
+            self._limits.timeout,
+        ):
+            raise StoreTimeoutError(
+                "all connections of the store stayed in use",
+                hint="try again, or raise pool_size or pool_timeout_seconds",
+                outcome=Outcome.NOT_APPLIED,
+            )
         self.ensure_open()
         self._busy += 1
 

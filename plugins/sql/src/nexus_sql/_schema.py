@@ -52,6 +52,8 @@ class Spelling:
     """Arguments of a table of small rows that are best kept in the order of their key."""
     partial: Callable[[ColumnElement[bool]], Mapping[str, Any]]
     """Arguments of an index that holds only the rows for which a condition is true."""
+    numeric_flags: bool = True
+    """Whether truth values are numbers, that must be kept to 0 and 1."""
 
     def field(self, kind: FieldType) -> TypeEngine[Any]:
         """The type of a field's column."""
@@ -95,9 +97,9 @@ def is_outcome(entries: Table) -> ColumnElement[bool]:
     return entries.c.phase == literal_column("'outcome'")
 
 
-def build_tables(spelling: Spelling) -> Tables:
-    """The tables as one engine spells them."""
-    metadata = MetaData()
+def build_tables(spelling: Spelling, schema: str | None = None) -> Tables:
+    """The tables as one engine spells them, in the schema of that name where it has schemas."""
+    metadata = MetaData(schema=schema)
     records = {
         name: _record_table(metadata, collection, spelling)
         for name, collection in COLLECTIONS.items()
@@ -133,7 +135,7 @@ def _record_table(metadata: MetaData, collection: Collection, spelling: Spelling
         **spelling.table,
     )
     for field, kind in collection.schema.items():
-        if kind == "bool":
+        if kind == "bool" and spelling.numeric_flags:
             table.append_constraint(CheckConstraint(table.c[field].in_((0, 1))))
     for fields in _LOOKUPS.get(collection.name, ()):
         if collection.schema.keys() >= set(fields):

@@ -75,7 +75,7 @@ _WRITERS: Final[dict[str, threading.Lock]] = {}
 class SqliteDatabase(Database):
     """A SQLite file."""
 
-    takes_password = False
+    no_use = "has no use: this engine knows no password, server or login, only the file's owner"
     tables = build_tables(_SPELLING)
 
     def __init__(self, path: Path, busy_timeout: float, setting: str) -> None:
@@ -167,7 +167,9 @@ class SqliteDatabase(Database):
             else:
                 return bool(mode == ("wal",))
 
-    def begin(self, connection: Connection, scope: Scope | None, *, write: bool) -> None:
+    def begin(
+        self, connection: Connection, scope: Scope | None, *, write: bool, alone: bool
+    ) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     def acquire_writer(self) -> None:
