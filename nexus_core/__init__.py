@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         Hit,
         VectorRow,
     )
+    from nexus_core._handles.uploads import PresignedUpload
     from nexus_core._handles.vectors import (
         VectorItem,
         VectorsHandle,
@@ -257,6 +258,7 @@ _HOME = {
         "Hit",
         "VectorRow",
     ),
+    "nexus_core._handles.uploads": ("PresignedUpload",),
     "nexus_core._handles.vectors": (
         "VectorItem",
         "VectorsHandle",
@@ -444,6 +446,7 @@ __all__ = [
     "Pointer",
     "PreconditionFailedError",
     "Prefix",
+    "PresignedUpload",
     "Problem",
     "Proposal",
     "QuotaExceededError",

@@ -1,8 +1,8 @@
-"""Write ``nexus_core/_aio/handles.py``, the asynchronous mirror of the handles.
+"""Write ``nexus_core/_aio/handles``, the asynchronous mirror of the handles, a module for each.
 
 Every public method of a handle gets an ``async`` twin of the same name, arguments and docstring
-that runs it on a worker thread. ``python tools/generate_async.py`` rewrites the file; with
-``--check`` it only says whether the file is what it would write (exit status 1 if not).
+that runs it on a worker thread. ``python tools/generate_async.py`` rewrites the modules; with
+``--check`` it only says whether they are what it would write (exit status 1 if not).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "nexus_core" / "_aio" / "handles.py"
+TARGET = ROOT / "nexus_core" / "_aio" / "handles"
 HANDLES = {
     "raw": "RawHandle",
     "assets": "AssetsHandle",
@@ -36,31 +36,41 @@ from __future__ import annotations
 
 def main(arguments: list[str]) -> int:
     """Write the mirror, or compare it."""
-    text = formatted(mirror())
+    texts = {path: formatted(path, text) for path, text in mirror().items()}
     if arguments == ["--check"]:
-        return 0 if TARGET.read_text(encoding="utf-8") == text else 1
-    TARGET.write_text(text, encoding="utf-8")
+        there = {path: path.read_text(encoding="utf-8") for path in sorted(TARGET.glob("*.py"))}
+        return 0 if there == texts else 1
+    TARGET.mkdir(exist_ok=True)
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 
-def mirror() -> str:
-    """The unformatted source of the mirror."""
-    imports: dict[str, set[str]] = {"nexus_core._aio.bridge": {"Bridge"}}
-    modules: set[str] = set()
-    classes: list[str] = []
+def mirror() -> dict[Path, str]:
+    """The unformatted source of each module of the mirror."""
+    names = sorted(f"Async{handle}" for handle in HANDLES.values())
+    face = [
+        f"from nexus_core._aio.handles.{name} import Async{handle}\n"
+        for name, handle in HANDLES.items()
+    ]
+    exported = ", ".join(f'"{name}"' for name in names)
+    texts = {TARGET / "__init__.py": "".join([HEAD, *face, f"\n__all__ = [{exported}]\n"])}
     for name, handle in HANDLES.items():
+        imports: dict[str, set[str]] = {"nexus_core._aio.bridge": {"Bridge"}}
+        modules: set[str] = set()
         module = f"nexus_core._handles.{name}"
         tree = ast.parse((ROOT / "nexus_core" / "_handles" / f"{name}.py").read_text("utf-8"))
         imports.setdefault(module, set()).add(handle)
         homes = homes_of(tree, module)
         body = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == handle)
-        classes.append(twin(body, homes, imports, modules))
-    lines = [HEAD, *(f"import {module}\n" for module in sorted(modules))]
-    lines += [
-        f"from {module} import {', '.join(sorted(names))}\n"
-        for module, names in sorted(imports.items())
-    ]
-    return "".join(lines) + "\n\n" + "\n\n".join(classes)
+        source = twin(body, homes, imports, modules)
+        lines = [HEAD, *(f"import {module}\n" for module in sorted(modules))]
+        lines += [
+            f"from {module} import {', '.join(sorted(names))}\n"
+            for module, names in sorted(imports.items())
+        ]
+        texts[TARGET / f"{name}.py"] = "".join(lines) + "\n\n" + source
+    return dict(sorted(texts.items()))
 
 
 def homes_of(tree: ast.Module, module: str) -> dict[str, str]:
@@ -186,11 +196,11 @@ def as_iterator(method: ast.FunctionDef) -> str:
     )
 
 
-def formatted(text: str) -> str:
+def formatted(path: Path, text: str) -> str:
     """The text as the project's formatter lays it out."""
     for command in (["check", "--fix", "--quiet", "--select", "I,F401"], ["format", "--quiet"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(TARGET), "-"],
+            [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(path), "-"],
             input=text,
             capture_output=True,
             text=True,

@@ -36,7 +36,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
     with requested(options) as request:
         recovery = request.recover(older_than=options.older_than)
     console.document(
-        {"ingests": [item_data(item) for item in recovery.ingests], "settled": recovery.settled}
+        {
+            "ingests": [item_data(item) for item in recovery.ingests],
+            "settled": recovery.settled,
+            "uploads": recovery.uploads,
+        }
     )
     console.table(
         [
@@ -47,4 +51,6 @@ def run(options: argparse.Namespace, console: Console) -> int:
     )
     interrupted = plural(len(recovery.ingests), "interrupted ingest")
     console.say(f"{interrupted}, {plural(recovery.settled, 'audit record')} settled")
+    if recovery.uploads:
+        console.say(f"{plural(recovery.uploads, 'abandoned upload')} removed")
     return OK

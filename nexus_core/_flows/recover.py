@@ -16,22 +16,26 @@ from nexus_core._flows.intents import Intents
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.ledger import body_of
+from nexus_core._handles.objects import Objects
+from nexus_core._handles.uploads import Uploads
 from nexus_core._model.audit import LogEntry
 from nexus_core._model.errors import ClosedError, InvalidArgumentError, StoreError
 from nexus_core._model.records import Record
 from nexus_core._security.permissions import Action
 from nexus_core._spi.audit import AuditBackend
-from nexus_core._spi.capabilities import AuditCapabilities, StoreRole
+from nexus_core._spi.capabilities import AuditCapabilities, RawCapabilities, StoreRole
 
 _PAGE = 500
 
 
 @attrs.frozen(kw_only=True)
 class Recovery:
-    """What recovery did: the ingests it completed or undid, and the audit records it settled."""
+    """What recovery did: the ingests it completed or undid, the audit records it settled, and the
+    abandoned uploads it removed."""
 
     ingests: tuple[Ingested, ...]
     settled: int
+    uploads: int = 0
 
 
 @final
@@ -57,7 +61,19 @@ class RecoverFlow:
         if self._gate.runtime.has(StoreRole.ATOMS):
             for intent in list(self._intents.pending(before=before)):
                 done.append(self._resume(intent))
-        return Recovery(ingests=tuple(done), settled=self._settle(before))
+        return Recovery(ingests=tuple(done), uploads=self._sweep(), settled=self._settle(before))
+
+    def _sweep(self) -> int:
+        """Delete what was uploaded and never registered, once nothing can register it any more."""
+        runtime = self._gate.runtime
+        if not runtime.has(StoreRole.RAW):
+            return 0
+        if not cast("RawCapabilities", runtime.store(StoreRole.RAW).spec.capabilities).presign_put:
+            return 0
+        with self._gate.mutation(Action.RECOVER, StoreRole.RAW, (), admitted=True) as mutation:
+            removed = Uploads(self._gate, Objects(self._gate)).sweep()
+            mutation.unchanged = not removed
+        return removed
 
     def _resume(self, intent: Record) -> Ingested:
         """Resume one ingest; what cannot be resumed now stays pending and holds up no other."""

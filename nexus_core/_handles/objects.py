@@ -87,23 +87,10 @@ class Objects:
         stamped = self.stamped(key, attributes, governance)
 
         def run(store: OpenStore) -> RawObject:
-            capabilities = cast("RawCapabilities", store.spec.capabilities)
             self._gate.require(
                 store, "conditional_create" if if_match is None else "conditional_replace"
             )
-            if len(key.encode()) > capabilities.max_key_bytes:
-                raise InvalidKeyError(
-                    f"the key is longer than this store's {capabilities.max_key_bytes} bytes"
-                )
-            limit = capabilities.max_object_bytes
-            if limit is not None and body.size is not None and body.size > limit:
-                raise QuotaExceededError(f"the object is larger than this store's {limit} bytes")
-            weight = sum(len(k) + len(v) for k, v in stamped.metadata.items())
-            if weight > capabilities.max_metadata_bytes:
-                raise InvalidArgumentError(
-                    f"the metadata is larger than this store's {capabilities.max_metadata_bytes} "
-                    "bytes"
-                )
+            ensure_fits(store, key, attributes, body.size)
             info = raw_backend(store).put(
                 self._gate.scope,
                 key,
@@ -305,6 +292,23 @@ def object_of(info: ObjectInfo) -> RawObject:
 def raw_backend(store: OpenStore) -> RawBackend:
     """The backend of a raw store."""
     return cast("RawBackend", store.backend)
+
+
+def ensure_fits(store: OpenStore, key: str, attributes: ObjectAttributes, size: int | None) -> None:
+    """Refuse a key, metadata or a size that the store does not take, before it hears of them."""
+    capabilities = cast("RawCapabilities", store.spec.capabilities)
+    if len(key.encode()) > capabilities.max_key_bytes:
+        raise InvalidKeyError(
+            f"the key is longer than this store's {capabilities.max_key_bytes} bytes"
+        )
+    limit = capabilities.max_object_bytes
+    if limit is not None and size is not None and size > limit:
+        raise QuotaExceededError(f"the object is larger than this store's {limit} bytes")
+    weight = sum(len(key) + len(value) for key, value in attributes.metadata.items())
+    if weight > capabilities.max_metadata_bytes:
+        raise InvalidArgumentError(
+            f"the metadata is larger than this store's {capabilities.max_metadata_bytes} bytes"
+        )
 
 
 def check_media_type(value: object) -> str:

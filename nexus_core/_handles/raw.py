@@ -22,6 +22,7 @@ from nexus_core._handles.objects import (
     check_metadata,
     raw_backend,
 )
+from nexus_core._handles.uploads import PresignedUpload, Uploads
 from nexus_core._model.errors import (
     IntegrityError,
     InvalidArgumentError,
@@ -72,11 +73,12 @@ class RawPage:
 class RawHandle:
     """Objects of one scope. Made by ``Nexus.request``; every call is admitted and audited."""
 
-    __slots__ = ("_gate", "_objects")
+    __slots__ = ("_gate", "_objects", "_uploads")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._objects = Objects(gate)
+        self._uploads = Uploads(gate, self._objects)
 
     def put(
         self,
@@ -316,9 +318,7 @@ class RawHandle:
         Whoever holds the URL can read the object until it expires; it is never logged.
         """
         check_user_key(key)
-        if type(expires_in) is not int or not 1 <= expires_in <= MAX_PRESIGN_SECONDS:
-            raise InvalidArgumentError(f"expires_in is not 1 to {MAX_PRESIGN_SECONDS} seconds")
-
+        check_expiry(expires_in)
         self._gate.admit(Action.RAW_PRESIGN, (key,))
         self._objects.head(key)
 
@@ -329,6 +329,88 @@ class RawHandle:
         signed = self._gate.call(StoreRole.RAW, run)
         self._gate.accessed(Action.RAW_PRESIGN, StoreRole.RAW, (key,))
         return signed
+
+    def presign_put(
+        self,
+        key: str,
+        *,
+        kind: str,
+        space: str,
+        size: int,
+        sha256: str,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        pii_flags: Iterable[str] = (),
+        train_ok: bool = False,
+        retain_until: int | None = None,
+        legal_hold: bool = False,
+        expires_in: int = 300,
+    ) -> PresignedUpload:
+        """Sign one upload of exactly these bytes for at most an hour; ``register`` makes it an
+        object. Capabilities ``presign_put``, ``copy``, ``conditional_create``.
+
+        The upload goes to a staging place that nothing reads, so whoever holds the URL can neither
+        see nor change an object, not even while it is valid. The ticket holds the key and all that
+        is said here, sealed; it is good for a day, in this scope and for this subject. Nothing is
+        stored yet, and a key that is taken shows only when the upload is registered.
+        """
+        check_user_key(key)
+        check_expiry(expires_in)
+        governance = Governance.build(
+            self._gate.context,
+            self._gate.deployment.config.kinds,
+            kind=kind,
+            space=space,
+            pii_flags=pii_flags,
+            train_ok=train_ok,
+            retain_until=retain_until,
+            legal_hold=legal_hold,
+        )
+        attributes = ObjectAttributes(
+            content_type=check_media_type(content_type),
+            metadata=check_metadata({} if metadata is None else metadata),
+            system={},
+        )
+        if type(sha256) is not str or not _SHA256.fullmatch(sha256):
+            raise InvalidArgumentError("sha256 is not 64 lower-case hex digits")
+        if type(size) is not int or size < 0:
+            raise InvalidArgumentError("size is not a number of bytes")
+        self._gate.admit(Action.RAW_PRESIGN, (key,))
+        if size > self._gate.deployment.config.limits.max_object_bytes:
+            raise QuotaExceededError("the object is larger than this deployment takes")
+        made = self._uploads.sign(
+            key, attributes, governance, size=size, sha256=sha256, expires_in=expires_in
+        )
+        self._gate.accessed(Action.RAW_PRESIGN, StoreRole.RAW, (key,))
+        return made
+
+    def register(self, ticket: str) -> RawObject:
+        """Make what was uploaded under a ticket the object that the ticket says: atomic, durable.
+
+        Size and SHA-256 of the stored bytes are verified first, and exactly the version that was
+        verified is copied into place. Idempotent. Raises ``NotFoundError`` where nothing was
+        uploaded, ``ChecksumMismatchError`` where it was something else, ``AlreadyExistsError``
+        where the key is taken by another object, and ``InvalidTokenError``.
+        """
+        self._gate.admit(Action.RAW_REGISTER)
+        upload = self._uploads.open(ticket)
+        with self._gate.mutation(
+            Action.RAW_REGISTER,
+            StoreRole.RAW,
+            (upload.key,),
+            kind=upload.governance.kind,
+            space=upload.governance.space,
+            admitted=True,
+        ) as mutation:
+            registered, mutation.unchanged = self._uploads.register(upload)
+            return registered
+
+
+def check_expiry(value: object) -> int:
+    """Return how long a URL is good for, in seconds; raise for none or more than an hour."""
+    if type(value) is int and 1 <= value <= MAX_PRESIGN_SECONDS:
+        return value
+    raise InvalidArgumentError(f"expires_in is not 1 to {MAX_PRESIGN_SECONDS} seconds")
 
 
 def _reserved(key: str) -> bool:

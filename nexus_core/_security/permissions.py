@@ -23,6 +23,7 @@ class Action(enum.StrEnum):
     RAW_DELETE = "raw.delete"
     RAW_COPY = "raw.copy"
     RAW_PRESIGN = "raw.presign"
+    RAW_REGISTER = "raw.register"
     ASSET_PUT = "asset.put"
     ASSET_GET = "asset.get"
     ASSET_QUERY = "asset.query"
@@ -76,6 +77,7 @@ _WRITE: Final = frozenset(
         Action.RAW_PUT,
         Action.RAW_COPY,
         Action.RAW_PRESIGN,
+        Action.RAW_REGISTER,
         Action.ASSET_PUT,
         Action.ATOM_PUT,
         Action.ATOM_UPDATE,

@@ -22,7 +22,7 @@ from nexus_core._model.scope import Scope
 from nexus_core._security.keyring import KeyRing
 
 TOKEN_LIFETIME: Final = 24 * 3600 * 1_000_000
-_MAX_TOKEN: Final = 8192
+MAX_TOKEN: Final = 16_384
 
 
 @final
@@ -49,7 +49,7 @@ class TokenSealer:
 
         Raises ``InvalidTokenError``, with one text for every reason.
         """
-        if type(token) is not str or len(token) > _MAX_TOKEN:
+        if type(token) is not str or len(token) > MAX_TOKEN:
             raise _invalid()
         try:
             padded = token + "=" * (-len(token) % 4)

@@ -147,7 +147,13 @@ class RawBackend(Backend):
         sha256: str,
         content_type: str,
     ) -> SignedUrl:
-        """Sign a PUT that binds key, size, SHA-256 and type. Capability ``presign_put``."""
+        """Sign a PUT that binds key, size, SHA-256 and type. Capability ``presign_put``.
+
+        The engine itself refuses a request that differs in one of them, and one after
+        ``expires_in`` seconds. What was uploaded is an object like any other: ``head``, ``open``,
+        ``copy`` and ``list`` know it, with the SHA-256 of its stored bytes, the content type, and
+        no metadata and no system metadata. ``copy`` gives it the attributes that it is told.
+        """
         raise UnsupportedError("presign_put")
 
     @abstractmethod

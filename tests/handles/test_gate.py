@@ -51,6 +51,7 @@ def calls(n: Any) -> dict[Action, Callable[[], Any]]:
         Action.RAW_DELETE: lambda: n.raw.delete("k"),
         Action.RAW_COPY: lambda: n.raw.copy("k", "l"),
         Action.RAW_PRESIGN: lambda: n.raw.presign_get("k"),
+        Action.RAW_REGISTER: lambda: n.raw.register("ticket"),
         Action.ASSET_PUT: lambda: n.assets.register("k"),
         Action.ASSET_GET: lambda: n.assets.get("a"),
         Action.ASSET_QUERY: lambda: n.assets.query(),

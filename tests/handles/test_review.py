@@ -517,6 +517,8 @@ VALUES: dict[str, Any] = {
     "body": b"x",
     "metadata": {},
     "expected_version": 1,
+    "size": 1,
+    "sha256": "0" * 64,
     "text": "t",
     "what": [source()],
     "kind": "data",
