@@ -6,7 +6,7 @@ no field have. Nothing but a row's own key identifies it: no sequence, no counte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -54,6 +54,15 @@ class Spelling:
     """Arguments of an index that holds only the rows for which a condition is true."""
     numeric_flags: bool = True
     """Whether truth values are numbers, that must be kept to 0 and 1."""
+    key: TypeEngine[Any] | None = None
+    """The type of text in primary keys, where keys must be short; else ``text``."""
+    index: Callable[[Sequence[Column[Any]]], Mapping[str, Any]] = lambda _: {}
+    """Arguments of an index over these columns."""
+
+    @property
+    def key_text(self) -> TypeEngine[Any]:
+        """The type of text in primary keys."""
+        return self.text if self.key is None else self.key
 
     def field(self, kind: FieldType) -> TypeEngine[Any]:
         """The type of a field's column."""
@@ -123,7 +132,7 @@ def _record_table(metadata: MetaData, collection: Collection, spelling: Spelling
         f"{RECORD_PREFIX}{collection.name}",
         metadata,
         *_scope_columns(spelling),
-        Column("nx_id", spelling.text, nullable=False),
+        Column("nx_id", spelling.key_text, nullable=False),
         Column("nx_version", spelling.integer, nullable=False),
         Column("nx_body", spelling.blob, nullable=False),
         Column("nx_stamp", spelling.blob, nullable=False),
@@ -139,9 +148,10 @@ def _record_table(metadata: MetaData, collection: Collection, spelling: Spelling
             table.append_constraint(CheckConstraint(table.c[field].in_((0, 1))))
     for fields in _LOOKUPS.get(collection.name, ()):
         if collection.schema.keys() >= set(fields):
-            _index(table, *fields, "nx_id")
+            _index(table, spelling, *fields, "nx_id")
     if "subject" in collection.schema:
-        _index(table, "subject", "nx_id", **spelling.partial(table.c.subject.is_not(None)))
+        partial = spelling.partial(table.c.subject.is_not(None))
+        _index(table, spelling, "subject", "nx_id", **partial)
     return table
 
 
@@ -162,8 +172,8 @@ def _log_tables(metadata: MetaData, spelling: Spelling) -> dict[str, Table]:
         PrimaryKeyConstraint("nx_tenant", "nx_env", "position"),
         **spelling.table,
     )
-    _index(entries, "subject_tag", **spelling.partial(entries.c.subject_tag.is_not(None)))
-    _index(entries, "operation", **spelling.partial(is_outcome(entries)))
+    _index(entries, spelling, "subject_tag", **spelling.partial(entries.c.subject_tag.is_not(None)))
+    _index(entries, spelling, "operation", **spelling.partial(is_outcome(entries)))
     heads = Table(
         "log_heads",
         metadata,
@@ -193,8 +203,8 @@ def _log_tables(metadata: MetaData, spelling: Spelling) -> dict[str, Table]:
         PrimaryKeyConstraint("nx_tenant", "nx_env", "position"),
         **spelling.clustered,
     )
-    _index(open_intents, "operation")
-    _index(open_intents, "recorded_at", "position")
+    _index(open_intents, spelling, "operation")
+    _index(open_intents, spelling, "recorded_at", "position")
     return {
         "entries": entries,
         "heads": heads,
@@ -205,16 +215,11 @@ def _log_tables(metadata: MetaData, spelling: Spelling) -> dict[str, Table]:
 
 def _scope_columns(spelling: Spelling) -> tuple[Column[Any], Column[Any]]:
     return (
-        Column("nx_tenant", spelling.text, nullable=False),
-        Column("nx_env", spelling.text, nullable=False),
+        Column("nx_tenant", spelling.key_text, nullable=False),
+        Column("nx_env", spelling.key_text, nullable=False),
     )
 
 
-def _index(table: Table, *columns: str, **options: Any) -> None:
-    Index(
-        f"ix_{table.name}_{columns[0]}",
-        table.c.nx_tenant,
-        table.c.nx_env,
-        *(table.c[column] for column in columns),
-        **options,
-    )
+def _index(table: Table, spelling: Spelling, *names: str, **options: Any) -> None:
+    columns = [table.c[name] for name in ("nx_tenant", "nx_env", *names)]
+    Index(f"ix_{table.name}_{names[0]}", *columns, **{**spelling.index(columns), **options})
