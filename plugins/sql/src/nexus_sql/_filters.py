@@ -7,8 +7,10 @@ is carried down to the comparisons, and there an absent field is said to match. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from operator import eq, ge, gt, le, lt
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Column, ColumnElement, Table
@@ -35,6 +37,7 @@ Member = Callable[[Column[Any], Sequence[Any]], ColumnElement[bool]]
 
 _LAST: Final = "\U0010ffff"
 _SURROGATES: Final = range(0xD800, 0xE000)
+_INT64: Final = range(-(2**63), 2**63)
 
 
 class FilterCompiler:
@@ -71,6 +74,8 @@ class FilterCompiler:
         return sa.or_(column.is_(None), sa.not_(holds)) if may_be_absent else sa.not_(holds)
 
     def _compare(self, column: Column[Any], where: Any) -> ColumnElement[bool]:
+        if isinstance(column.type, sa.Integer) and type(getattr(where, "value", None)) is float:
+            return _compare_integers(column, where)
         match where:
             case In():
                 return self._member(column, where.values)
@@ -91,6 +96,21 @@ class FilterCompiler:
 
 def _bound(column: Column[Any], value: Any) -> ColumnElement[Any]:
     return sa.bindparam(None, value, type_=column.type, unique=True)
+
+
+def _compare_integers(column: Column[Any], where: Any) -> ColumnElement[bool]:
+    """Compare integers with a float as integers: some engines would make floats of both, and
+    find neighbours equal."""
+    value, below = where.value, math.floor(where.value)
+    if below in _INT64 and (value == below or not isinstance(where, Eq)):
+        if value != below:
+            # Nothing lies between a fraction and the integer below it.
+            where = Le("", 0) if isinstance(where, Lt | Le) else Gt("", 0)
+        limit = _bound(column, below)
+        compare = {Eq: eq, Lt: lt, Le: le, Gt: gt, Ge: ge}[type(where)]
+        return cast("ColumnElement[bool]", compare(column, limit))
+    holds = isinstance(where, Lt | Le) if value > 0 else isinstance(where, Gt | Ge)
+    return column.is_not(None) if holds else sa.false()
 
 
 def _begins_with(column: Column[Any], prefix: str) -> ColumnElement[bool]:
