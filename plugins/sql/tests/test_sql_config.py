@@ -49,8 +49,11 @@ def problems(path: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("url", "what"),
     [
-        ("postgresql://db.example/nexus", "names PostgreSQL, which is not served by this version"),
-        ("mariadb://db.example/nexus", "names MariaDB, which is not served by this version"),
+        ("postgresql+psycopg://db.example/nexus", "lacks the user or the database"),
+        ("mariadb://u@db.example/nexus", "names another driver than PyMySQL"),
+        ("mariadb+pymysql://db.example/nexus", "lacks a user, a host or a database"),
+        ("mariadb+pymysql://u@db.example/", "lacks a user, a host or a database"),
+        ("mariadb+pymysql://u@db.example/n?local_infile=1", "has options after a question mark"),
         ("mysql+pymysql://db.example/nexus", "names MySQL, which is not served by this version"),
         ("sqlite:///:memory:", "means a database in memory"),
         ("postgresql://nexus:hunter2@db.example/nexus", "has a password in a URL"),

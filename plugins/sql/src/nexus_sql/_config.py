@@ -58,8 +58,8 @@ class SqlConfig(BackendConfig):
     url: str
     """Where the database is: ``sqlite:///data/records.db``, relative to the configuration's
     directory, or with four slashes an absolute path; or a server's database,
-    ``postgresql+psycopg://user@host/database``. Refused are a database in memory and a password in
-    the URL. Other engines are not served by this version, MariaDB and MySQL among them."""
+    ``postgresql+psycopg://user@host/database`` or ``mariadb+pymysql://user@host/database``. Refused
+    are a database in memory and a password in the URL. MySQL is not served by this version."""
 
     password: SecretRef | None = None
     """The password of the URL's user, by reference. SQLite has none."""

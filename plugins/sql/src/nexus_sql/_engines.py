@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 # Module and class by the name that a URL begins with. Neither imports a driver.
 ENGINES: Final[dict[str, tuple[str, str]]] = {
     "sqlite": ("_sqlite", "SqliteDatabase"),
+    "postgresql": ("_postgresql", "PostgresDatabase"),
+    "mariadb": ("_mariadb", "MariadbDatabase"),
 }
 
 _EXAMPLE: Final = "sqlite:///data/records.db"
-_LATER: Final = {"postgresql": "PostgreSQL", "mariadb": "MariaDB", "mysql": "MySQL"}
+_LATER: Final = {"mysql": "MySQL"}
 
 
 def engine_of(url: URL) -> type[Database] | None:
