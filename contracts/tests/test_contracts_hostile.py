@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -12,7 +12,9 @@ from nexus_contracts import BackendHarness, Verdict, run
 from nexus_contracts._verdict import Status
 from nexus_contracts.memory import MemoryConfig, MemoryRaw, memory_specs
 from nexus_contracts.zoo import variant_harness
+from nexus_contracts.zoo._mutant import vacant
 
+from nexus_core._spi.spec import ABC_OF
 from nexus_core.spi import Backend, Durability, RawCapabilities, Runtime, StoreRole
 
 RAW: Final = variant_harness(StoreRole.RAW)
@@ -83,6 +85,31 @@ def test_contracts_hostile_harness_is_not_conformant(name: str) -> None:
     report = run(harness, only=FEW)
     assert report.verdict in (Verdict.NOT_CONFORMANT, Verdict.ERROR), report.verdict
     assert report.of_status(Status.FAILED, Status.ERROR)
+
+
+GARBAGE: Final[Mapping[str, Callable[[], object]]] = {
+    "None": lambda: None,
+    "numbers": lambda: 7,
+    "texts": lambda: "yes",
+    "empty lists": list,
+    "objects": object,
+    "errors of its own": lambda: dict[str, str]()["absent"],
+}
+
+
+@pytest.mark.parametrize("role", list(StoreRole))
+@pytest.mark.parametrize("answer", GARBAGE)
+def test_contracts_garbage_is_the_backends_fault(role: StoreRole, answer: str) -> None:
+    """Garbage from every method is never the suite's error, and says method and expected type."""
+    report = run(variant_harness(role, vacant(role, GARBAGE[answer])), profile="extended")
+    assert [(line.id, line.message) for line in report.of_status(Status.ERROR)] == []
+    assert report.verdict is Verdict.NOT_CONFORMANT
+    failed = report.of_status(Status.FAILED)
+    method = f"{ABC_OF[role].__name__}."
+    assert failed
+    assert all(method in line.message for line in failed), failed
+    told = [line for line in failed if "must return" in line.message or "raised" in line.message]
+    assert len(told) > len(failed) / 2
 
 
 REAL: Final = attrs.evolve(

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NoReturn, TypeVar
@@ -15,6 +15,8 @@ from typing import Any, Final, NoReturn, TypeVar
 import attrs
 
 from nexus_contracts._harness import BackDoor, BackendHarness, Namespace
+from nexus_contracts._watch import Trail, Watched
+from nexus_contracts._watch import Violation as Violation
 from nexus_contracts.memory import plugin as memory
 from nexus_core import Nexus, NexusError, RequestContext, Scope
 from nexus_core.spi import (
@@ -85,10 +87,6 @@ JOINED: Final = ("k", "b-k", "1-k", "b_k")
 IDS: Final = ("a", "A", "a%", "a_", "a'b", 'a"b', "a-b", "a/b", "a\\b", "%", "_", "*", "x" * 128)
 
 
-class Violation(AssertionError):
-    """A requirement is broken; the text says how, in words that lead to the line to fix."""
-
-
 class Indeterminate(Exception):  # it is a verdict, not an error
     """The control run differed from itself, so nothing can be said."""
 
@@ -116,6 +114,7 @@ class Bench:
     random: random.Random = attrs.field(init=False)
     clock: TickingClock = attrs.field(factory=TickingClock)
     figures: dict[str, Any] = attrs.field(factory=dict)
+    trail: Trail = attrs.field(factory=Trail)
     _folders: list[Path] = attrs.field(factory=list)
     _open: list[Backend] = attrs.field(factory=list)
 
@@ -162,9 +161,27 @@ class Bench:
         Typed ``Any``: a check of a role calls that role's methods.
         """
         where = self.provisioned() if namespace is None else namespace
-        backend = self.harness.build(where, self.clock)
+        return self.watched(self.harness.build(where, self.clock))
+
+    def watched(self, backend: Backend) -> Any:
+        """A backend whose answers are held against the interface, closed when the check is over."""
+        watched = Watched(backend, self.spec.role, self.trail)
         self._open.append(backend)
-        return backend
+        return watched
+
+    @contextmanager
+    def fresh(self) -> Iterator[Any]:
+        """The backend on a fresh empty store, which is closed and removed at once: for checks that
+        need hundreds of them."""
+        namespace = self.provisioned()
+        store = self.watched(self.harness.build(namespace, self.clock))
+        try:
+            yield store
+        finally:
+            self._open.remove(store.backend)
+            self._folders.remove(namespace.path)
+            store.close()
+            shutil.rmtree(namespace.path, ignore_errors=True)
 
     def back_door(self, namespace: Namespace) -> BackDoor | None:
         """The way below the SPI, where the harness has one."""
@@ -172,17 +189,18 @@ class Bench:
 
     def close(self) -> None:
         """Close and remove everything that the check opened."""
-        for backend in self._open:
-            backend.close()
-        for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+        with ExitStack() as left:
+            for folder in self._folders:
+                left.callback(shutil.rmtree, folder, ignore_errors=True)
+            for backend in self._open:
+                left.callback(backend.close)
 
     # -- the core on top ---------------------------------------------------------------------
 
     @contextmanager
     def nexus(
         self,
-        backend: Backend,
+        backend: Any,
         *,
         spec: BackendSpec | None = None,
         indexes: Sequence[IndexDefinition] = (),

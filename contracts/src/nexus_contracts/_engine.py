@@ -22,6 +22,9 @@ DEFAULT_SEED: Final = 20_260_101
 
 _OWN: Final = Path(__file__).parent
 _SUBJECTS: Final = (_OWN / "memory", _OWN / "zoo")
+_CHECKS: Final = _OWN / "_checks"
+# What reading too little, or something else, out of a well-typed answer raises.
+_UNUSABLE: Final = (LookupError, StopIteration, ValueError)
 
 
 def applicable(harness: BackendHarness, profile: Profile) -> list[Requirement]:
@@ -67,23 +70,28 @@ def run_one(
             checks()[requirement.id](bench)
             status, message = Status.PASSED, ""
     except Violation as violation:
-        status, message = Status.FAILED, str(violation)
+        status, message = Status.FAILED, _with_call(str(violation), bench)
     except Indeterminate as why:
         status, message = Status.INDETERMINATE, str(why)
     except NexusError as error:
         status = Status.FAILED
-        message = f"the backend raised {type(error).__name__} ({error.code}): {error.message}"
+        message = _with_call(
+            f"the backend raised {type(error).__name__} ({error.code}): {error.message}", bench
+        )
     except KeyboardInterrupt:
         bench.close()
         raise
     except BaseException as error:  # noqa: BLE001  # SystemExit and a test's skip too; see _blame
-        status, message = _blame(error)
+        status, message = _blame(error, bench)
     try:
         bench.close()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # closing is the backend's own code too
-        status, message = Status.FAILED, f"close raised {type(error).__name__}"
+        said = f"close raised {type(error).__name__}"
+        # What went wrong before is the cause, and stays in front.
+        message = f"{message}\n  and {said}" if status is Status.FAILED else said
+        status = Status.FAILED
     reason = (deviations or {}).get(requirement.id)
     if reason is not None and status in (Status.FAILED, Status.PASSED):
         status, message = _deviating(requirement, status, message, reason)
@@ -96,17 +104,31 @@ def run_one(
     )
 
 
-def _blame(error: BaseException) -> tuple[Status, str]:
+def _with_call(message: str, bench: Bench) -> str:
+    if bench.trail.broken is not None and str(bench.trail.broken) not in message:
+        # The core stood between, and told the check nothing but that something was amiss.
+        message = f"{bench.trail.broken}\n  through the core: {message}"
+    words = bench.trail.words()
+    return f"{message}\n  last call: {words}" if words else message
+
+
+def _blame(error: BaseException, bench: Bench) -> tuple[Status, str]:
+    """Whose fault an exception is that no check expected: the backend's, or the suite's own."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     path = Path(last.filename)
+    kind, where = type(error).__name__, f"{path.name}:{last.lineno}"
+    if bench.trail.broken is not None:
+        return Status.FAILED, _with_call(f"it met a {kind}", bench)
     ours = path.is_relative_to(_OWN) and not any(path.is_relative_to(s) for s in _SUBJECTS)
-    where = f"{path.name}:{last.lineno}"
-    if ours:
-        return Status.ERROR, f"the suite itself failed with {type(error).__name__} at {where}"
-    return (
-        Status.FAILED,
-        f"the backend raised {type(error).__name__} at {where}, which is outside the error tree",
-    )
+    if error is bench.trail.escaped or not ours:
+        who = bench.trail.method if error is bench.trail.escaped else "the backend"
+        message = f"{who} raised {kind} at {where}, which is outside the error tree"
+        return Status.FAILED, _with_call(message, bench)
+    if bench.trail.method and path.is_relative_to(_CHECKS) and isinstance(error, _UNUSABLE):
+        # Every type is right by then; what a check trips over is what is in the answer.
+        message = f"an answer lacks what was asked for: using it, {where} met a {kind}"
+        return Status.FAILED, _with_call(message, bench)
+    return Status.ERROR, f"the suite itself failed with {kind} at {where}"
 
 
 def _deviating(

@@ -17,9 +17,14 @@ from typing import Any, Final
 import attrs
 
 from nexus_contracts._bench import Bench, Indeterminate, Violation
+from nexus_contracts._watch import short
 from nexus_core import NexusError, Scope
 
 OPAQUE: Final = frozenset(("etag", "modified_at", "version_id", "incarnation", "recorded_at"))
+
+
+class UnresolvedError(Exception):
+    """A reference to a call that returned nothing."""
 
 
 @attrs.frozen
@@ -41,8 +46,8 @@ class Call:
 
     def words(self) -> str:
         """The call as a person would write it down."""
-        parts = [_short(arg) for arg in self.args]
-        parts += [f"{name}={_short(value)}" for name, value in self.kwargs.items()]
+        parts = [short(arg) for arg in self.args]
+        parts += [f"{name}={short(value)}" for name, value in self.kwargs.items()]
         return f"{self.scope}: {self.method}({', '.join(parts)})"
 
 
@@ -73,7 +78,7 @@ def transcript(
             answer = plain(results[number], names) if call.scope == subject else None
         except NexusError as error:
             answer = ("raised", type(error).__name__, str(error), error.code)
-        except LookupError:
+        except UnresolvedError:
             # A reference to a call that failed: the same call fails the same way when replayed.
             answer = ("unresolved",)
         if call.scope == subject:
@@ -113,7 +118,7 @@ def interference(
             raise Violation(
                 f"{subject} could tell what other scopes did. The smallest schedule:\n{words}\n"
                 f"In the call {calls[number].words()}\n"
-                f"  it saw  {_short(wrong, 400)}\n  alone   {_short(right, 400)}"
+                f"  it saw  {short(wrong, 400)}\n  alone   {short(right, 400)}"
             )
     raise Violation(f"{subject} could tell what other scopes did, in a way that did not repeat")
 
@@ -194,12 +199,9 @@ def plain(value: Any, names: dict[tuple[str, Any], str], field: str = "") -> Any
 def _filled(value: Any, results: Mapping[int, Any]) -> Any:
     if not isinstance(value, Ref):
         return value
+    if value.call not in results:
+        raise UnresolvedError
     found = results[value.call]
     for step in value.path:
         found = found[step] if isinstance(step, int) else getattr(found, step)
     return found
-
-
-def _short(value: Any, limit: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -51,7 +51,7 @@ def broken_settings_are_reported(bench: Bench) -> None:
     for name, settings in bench.harness.broken_settings(namespace).items():
         runtime = Runtime(store="subject", base=namespace.path, now=bench.clock)
         try:
-            store = bench.spec.factory(settings, runtime)
+            store = bench.watched(bench.spec.factory(settings, runtime))
             problems = list(store.check())
             store.close()
         except NexusError:

@@ -12,7 +12,7 @@ import attrs
 
 from nexus_contracts._harness import BackendHarness
 from nexus_contracts.memory import MemoryAtoms
-from nexus_contracts.zoo._mutant import Mutant, careless_mutants, variant_harness
+from nexus_contracts.zoo._mutant import Mutant, careless_mutants, vacant_mutants, variant_harness
 from nexus_core.spi import (
     AlreadyExistsError,
     And,
@@ -573,6 +573,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     _m("telling-values", TellingValues, "SEC-201", "shows"),
     _m("foreign-error", ForeignError, "SEC-201", "outside the error tree"),
     _m("chatty", Chatty, "TEN-205", "log"),
+    *vacant_mutants(
+        StoreRole.ATOMS,
+        "atoms",
+        "ATOM-001",
+        "AtomBackend.commit",
+        "AtomBackend.commit must return Sequence[bool]",
+    ),
     *careless_mutants(StoreRole.ATOMS, "atoms", ("CFG-202", "CFG-203", "DUR-201")),
 )
 

@@ -11,7 +11,7 @@ import attrs
 
 from nexus_contracts._harness import BackendHarness
 from nexus_contracts.memory import MemoryAudit
-from nexus_contracts.zoo._mutant import Mutant, careless_mutants, variant_harness
+from nexus_contracts.zoo._mutant import Mutant, careless_mutants, vacant_mutants, variant_harness
 from nexus_core.spi import (
     LogEntry,
     LogHead,
@@ -325,6 +325,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     _m("noisy-check", NoisyCheck, "CFG-401", "ready store"),
     _m("foreign-error", ForeignError, "SEC-401", "outside the error tree"),
     _m("swallows-failures", SwallowsFailures, "CFG-404", "went through"),
+    *vacant_mutants(
+        StoreRole.AUDIT,
+        "audit",
+        "AUD-001",
+        "AuditBackend.append",
+        "AuditBackend.read must return Sequence[LogEntry]",
+    ),
     *careless_mutants(StoreRole.AUDIT, "audit", ("CFG-402", "CFG-403", "DUR-401")),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
@@ -16,6 +16,7 @@ from nexus_contracts.memory import (
     MemoryVectors,
     memory_specs,
 )
+from nexus_core._spi.spec import ABC_OF
 from nexus_core.spi import Backend, Runtime, StoreRole
 
 Make = Callable[[Runtime], Backend]
@@ -71,6 +72,54 @@ def variant_harness(
         settings=lambda _: MemoryConfig(),
         reality="memory",
         survives_reopen=False,
+    )
+
+
+def vacant(role: StoreRole, answer: Callable[[], Any]) -> Make:
+    """A backend of the role of which every call does the same, and nothing else."""
+
+    def method(*_args: Any, **_options: Any) -> Any:
+        return answer()
+
+    names = sorted(getattr(ABC_OF[role], "__abstractmethods__"))  # noqa: B009  # not of `type`
+    kind = type("Vacant", (ABC_OF[role],), dict.fromkeys(names, method))
+
+    def make(_runtime: Runtime) -> Backend:
+        backend: Backend = kind()
+        return backend
+
+    return make
+
+
+def _fail() -> NoReturn:
+    raise RuntimeError("not today")
+
+
+def vacant_mutants(
+    role: StoreRole, prefix: str, killed_by: str, first: str, answer: str
+) -> tuple[Mutant, ...]:
+    """Two that every role has: one that answers nothing, and one that fails whatever is asked.
+
+    ``killed_by`` is a requirement, ``first`` the method with which it begins, ``answer`` the first
+    of which it needs the answer, with the answer's type.
+    """
+    return (
+        Mutant(
+            name=f"{prefix}-none",
+            role=role,
+            what="answers None to everything",
+            killed_by=killed_by,
+            says=f"{answer}, but returned None",
+            make=vacant(role, lambda: None),
+        ),
+        Mutant(
+            name=f"{prefix}-raises",
+            role=role,
+            what="raises an error of its own from everything",
+            killed_by=killed_by,
+            says=f"{first} raised RuntimeError",
+            make=vacant(role, _fail),
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from nexus_contracts.memory import MemoryRaw
-from nexus_contracts.zoo._mutant import Mutant, careless_mutants
+from nexus_contracts.zoo._mutant import Mutant, careless_mutants, vacant_mutants
 from nexus_core.spi import (
     Body,
     ByteRange,
@@ -564,5 +564,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     _m("noisy-check", NoisyCheck, "CFG-101", "ready store"),
     _m("read-cache-by-key", ReadCacheById, "TEN-101", "could tell"),
     _m("chatty", Chatty, "TEN-105", "log"),
+    *vacant_mutants(
+        StoreRole.RAW, "raw", "RAW-001", "RawBackend.put", "RawBackend.put must return ObjectInfo"
+    ),
     *careless_mutants(StoreRole.RAW, "raw", ("CFG-102", "CFG-103", "DUR-101")),
 )

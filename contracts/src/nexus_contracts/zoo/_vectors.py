@@ -12,7 +12,7 @@ import attrs
 
 from nexus_contracts._harness import BackendHarness
 from nexus_contracts.memory import MemoryVectors
-from nexus_contracts.zoo._mutant import Mutant, careless_mutants, variant_harness
+from nexus_contracts.zoo._mutant import Mutant, careless_mutants, vacant_mutants, variant_harness
 from nexus_core.spi import (
     Filter,
     IndexDefinition,
@@ -543,6 +543,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     _m("open-after-close", OpenAfterClose, "VEC-023", "after close"),
     _m("noisy-check", NoisyCheck, "CFG-301", "ready store"),
     _m("foreign-error", ForeignError, "SEC-301", "outside the error tree"),
+    *vacant_mutants(
+        StoreRole.VECTORS,
+        "vectors",
+        "VEC-001",
+        "VectorBackend.create_index",
+        "VectorBackend.create_index must return IndexRef",
+    ),
     *careless_mutants(StoreRole.VECTORS, "vectors", ("CFG-302", "CFG-303", "DUR-301")),
 )
 
