@@ -22,6 +22,7 @@ _OF_SOME_ENGINES = (
     "pool_size",
     "pool_timeout_seconds",
     "connect_timeout_seconds",
+    "answer_timeout_seconds",
     "connection_lifetime_seconds",
 )
 
@@ -99,6 +100,9 @@ class SqlConfig(BackendConfig):
 
     connect_timeout_seconds: int = Field(default=10, ge=2, le=600)
     """Servers: how long a new connection may take."""
+
+    answer_timeout_seconds: int = Field(default=300, ge=2, le=86400)
+    """MariaDB: how long the server may take over one statement before it is given up for lost."""
 
     connection_lifetime_seconds: float = Field(default=1800.0, gt=0)
     """Servers: after how long a connection is replaced by a new one."""

@@ -117,7 +117,8 @@ class MariadbDatabase(Database):
     settings = frozenset(
         (
             *("password", "owner", "tls", "tls_roots", "tls_client", "pool_size"),
-            *("pool_timeout_seconds", "connect_timeout_seconds", "connection_lifetime_seconds"),
+            *("pool_timeout_seconds", "connect_timeout_seconds", "answer_timeout_seconds"),
+            "connection_lifetime_seconds",
         )
     )
     tables = build_tables(_SPELLING)
@@ -163,6 +164,7 @@ class MariadbDatabase(Database):
                 client=_path(runtime, config.tls_client),
                 connect_seconds=config.connect_timeout_seconds,
                 wait_seconds=config.busy_timeout_seconds,
+                answer_seconds=config.answer_timeout_seconds,
             )
 
         owner = config.owner

@@ -27,7 +27,6 @@ ISOLATION: Final = "READ-COMMITTED"
 
 # A client that vanished without a word, in the middle of a write, holds its scope for so long.
 _VANISHED_SECONDS: Final = 60
-_ANSWER_SECONDS: Final = 600
 _MARGIN: Final = 1024
 # One multi-row statement; PyMySQL cuts a bulk insert into such pieces.
 _PIECE: Final = 1 << 20
@@ -47,6 +46,7 @@ class Login:
     client: str | None
     connect_seconds: int
     wait_seconds: float
+    answer_seconds: int
 
 
 def connect(login: Login, *, told: bool = True) -> Any:
@@ -69,8 +69,8 @@ def connect(login: Login, *, told: bool = True) -> Any:
         # An update counts the rows that it found, whether or not it changed them.
         client_flag=import_module("pymysql.constants.CLIENT").FOUND_ROWS,
         connect_timeout=login.connect_seconds,
-        read_timeout=_ANSWER_SECONDS + wait,
-        write_timeout=_ANSWER_SECONDS,
+        read_timeout=login.answer_seconds + wait,
+        write_timeout=login.answer_seconds,
         ssl=protection,
         ssl_disabled=protection is None,
     )

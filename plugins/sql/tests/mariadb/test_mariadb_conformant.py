@@ -9,6 +9,7 @@ import attrs
 import nexus_sql
 import pytest
 from nexus_contracts import BackendHarness, Namespace, Report
+from nexus_contracts.faults import TcpFaults
 
 pytestmark = pytest.mark.servers
 
@@ -51,6 +52,7 @@ def databases(mariadb: Any) -> Iterator[Callable[[Namespace], Any]]:
 @pytest.mark.parametrize("role", ["atom_store", "audit_sink"])
 def test_sql_on_mariadb_is_conformant(
     role: str,
+    mariadb: Any,
     databases: Callable[[Namespace], Any],
     conformant: Callable[[BackendHarness, str], Report],
 ) -> None:
@@ -60,6 +62,16 @@ def test_sql_on_mariadb_is_conformant(
             spec=getattr(nexus_sql, f"nexus_{role}")(),
             settings=lambda namespace: databases(namespace).config(),
             back_door=lambda namespace: Rows(databases(namespace)),
+            faults=lambda: TcpFaults(
+                [(mariadb.info["host"], mariadb.info["port"])],
+                lambda namespace, port: databases(namespace).config(
+                    port=port,
+                    busy_timeout_seconds=2.0,
+                    pool_timeout_seconds=2.0,
+                    connect_timeout_seconds=2,
+                    answer_timeout_seconds=2,
+                ),
+            ),
             broken_settings=lambda namespace: {
                 "a database that was not provisioned": databases(
                     Namespace(namespace.path)
