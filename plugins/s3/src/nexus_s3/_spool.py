@@ -1,0 +1,160 @@
+"""Bodies on their way: hashed and on bounded disk before the first byte of them is sent.
+
+A file of the spool has no name, so a process that is killed leaves nothing; the kernel frees it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from nexus_core.spi import Body, Outcome, QuotaExceededError, StoreError, UnavailableError
+
+_IN_MEMORY: Final = 1 << 20
+
+
+class Window(io.RawIOBase):
+    """A part of a spooled body as a file to read from, without a position that others share."""
+
+    def __init__(self, source: bytes | int, start: int, length: int) -> None:
+        super().__init__()
+        self._source = source
+        self._start = start
+        self._length = length
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        return self._length
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(0, self._length - self._position)
+        wanted = left if size is None or size < 0 else min(size, left)
+        begin = self._start + self._position
+        if isinstance(self._source, bytes):
+            data = self._source[begin : begin + wanted]
+        else:
+            data = os.pread(self._source, wanted, begin)
+        self._position += len(data)
+        return data
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # any writable buffer
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+@attrs.frozen
+class Spooled:
+    """A whole body: its size, its SHA-256, and windows on it."""
+
+    source: bytes | int = attrs.field(repr=False)
+    size: int
+    sha256: str
+
+    def window(self, start: int = 0, length: int | None = None) -> Window:
+        """The bytes from ``start``, all or ``length`` of them."""
+        return Window(self.source, start, self.size - start if length is None else length)
+
+
+class Spool:
+    """The folder, and how much of it is in use. Safe for threads."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder = folder
+        self._limit = limit
+        self._used = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def filled(self, body: Body) -> Iterator[Spooled]:
+        """Read a body to its end and hold it for the block; raises what the body raises.
+
+        Raises ``QuotaExceededError`` where it does not fit, ``UnavailableError`` without a folder.
+        """
+        head = bytearray()
+        chunks = iter(body)
+        for chunk in chunks:
+            head += chunk
+            if len(head) > _IN_MEMORY:
+                break
+        else:
+            yield Spooled(bytes(head), len(head), body.sha256)
+            return
+        taken = 0
+        try:
+            with self._file() as file:
+                taken += self._put(file, bytes(head))
+                for chunk in chunks:
+                    taken += self._put(file, chunk)
+                yield Spooled(file, taken, body.sha256)
+        finally:
+            with self._lock:
+                self._used -= taken
+
+    @contextmanager
+    def _file(self) -> Iterator[int]:
+        error: StoreError | None = None
+        try:
+            file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115
+        except OSError as failure:
+            error = _failed(failure)
+        if error is not None:
+            raise error
+        with file:
+            yield file.fileno()
+
+    def _put(self, file: int, chunk: bytes) -> int:
+        with self._lock:
+            if self._used + len(chunk) > self._limit:
+                raise QuotaExceededError(
+                    "what is being written does not fit into the store's spool",
+                    hint="write less at once, or raise spool_bytes",
+                )
+            self._used += len(chunk)
+        done = 0
+        error: StoreError | None = None
+        try:
+            while done < len(chunk):
+                done += os.write(file, memoryview(chunk)[done:])
+        except OSError as failure:
+            error = _failed(failure)
+        if error is not None:
+            with self._lock:
+                self._used -= len(chunk)
+            raise error
+        return len(chunk)
+
+
+def _failed(error: OSError) -> StoreError:
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return QuotaExceededError("the store's spool has no room for the object")
+    return UnavailableError(
+        "the store's spool cannot be written to",
+        hint="`nexus doctor` names the folder",
+        outcome=Outcome.NOT_APPLIED,
+    )

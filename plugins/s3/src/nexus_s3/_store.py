@@ -1,0 +1,261 @@
+"""The backend: what the SPI asks for, handed to the module that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import cast, final
+
+from nexus_core.spi import (
+    Body,
+    ByteRange,
+    ClosedError,
+    ConfigurationError,
+    ObjectAttributes,
+    ObjectInfo,
+    ObjectPage,
+    ObjectStream,
+    Problem,
+    RawBackend,
+    Runtime,
+    Scope,
+    SignedUrl,
+    UnsupportedError,
+    encode_object_name,
+    object_prefix,
+)
+from nexus_s3 import _delete, _listing, _read
+from nexus_s3._config import AWS, S3Config
+from nexus_s3._copy import Copier
+from nexus_s3._engine import Patience, Target, scope_client
+from nexus_s3._parts import Parts
+from nexus_s3._presign import Binding, Signer
+from nexus_s3._provision import check
+from nexus_s3._session import Clients
+from nexus_s3._spool import Spool
+from nexus_s3._write import Condition, Writer, expected
+
+
+@final
+class S3Store(RawBackend):
+    """Objects in one bucket for all scopes, or in one for each.
+
+    ``runtime.proofs`` is what was proved of the engine (``_prove``); what is not proved is done in
+    the way that every engine keeps, and what is disproved is refused.
+    """
+
+    def __init__(self, config: S3Config, runtime: Runtime) -> None:
+        proofs = runtime.proofs
+        self._config = config
+        self._proofs = proofs
+        self._now = runtime.now
+        self._closed = False
+        self._clients = Clients(config, runtime)
+        self._patience = Patience(config.attempts)
+        self._spool = Spool(runtime.path(config.spool), config.spool_bytes)
+        conditions_on_parts = proofs.get("multipart_conditions") is True
+        self._parts = Parts(
+            self._patience,
+            runtime.now,
+            workers=config.part_workers,
+            part_bytes=config.part_bytes,
+            abandoned_seconds=config.abandoned_hours * 3600,
+            with_checksum=proofs.get("checksum_sha256") is True,
+        )
+        self._writer = Writer(
+            self._patience,
+            self._parts,
+            runtime.now,
+            multipart_from=config.multipart_from,
+            conditions_on_parts=conditions_on_parts,
+            with_checksum=proofs.get("checksum_sha256") is True,
+        )
+        self._copier = Copier(
+            self._patience,
+            self._writer,
+            self._parts,
+            self._spool,
+            by_engine=conditions_on_parts and proofs.get("copy_source_match") is True,
+        )
+
+    def put(
+        self,
+        scope: Scope,
+        key: str,
+        body: Body,
+        attributes: ObjectAttributes,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> ObjectInfo:
+        """Reads the whole body into the spool before anything is sent."""
+        if if_absent:
+            self._honoured("conditional_create")
+        if if_match is not None:
+            self._honoured("conditional_replace")
+        target = self._target(scope, key)
+        with self._spool.filled(body) as spooled:
+            present = None
+            if if_match is not None:
+                present = expected(self._patience, target, if_match)
+            if spooled.size >= self._config.multipart_from:
+                home = self._config.prefix + object_prefix(scope)
+                self._parts.sweep(target.client, target.bucket, home)
+            condition = Condition(if_absent=if_absent, expected=present)
+            return self._writer.write(target, spooled, attributes, condition)
+
+    def head(self, scope: Scope, key: str) -> ObjectInfo:
+        return _read.head(self._patience, self._target(scope, key)).info
+
+    def open(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        range: ByteRange | None = None,
+        if_match: str | None = None,
+    ) -> AbstractContextManager[ObjectStream]:
+        if range is not None:
+            self._honoured("ranges")
+        return _read.opened(self._patience, self._target(scope, key), range, if_match)
+
+    def list(
+        self,
+        scope: Scope,
+        *,
+        prefix: str = "",
+        delimiter: str | None = None,
+        after: str | None = None,
+        limit: int = 1000,
+    ) -> ObjectPage:
+        """The ``etag`` of a line is the engine's own, which equal bytes share, and
+        ``modified_at`` the engine's clock's."""
+        home = self._target(scope, "-")
+        return _listing.page(
+            self._patience,
+            home.client,
+            home.bucket,
+            self._config.prefix,
+            scope,
+            prefix=prefix,
+            delimiter=delimiter,
+            after=after,
+            limit=limit,
+        )
+
+    def delete(self, scope: Scope, key: str, *, if_match: str | None = None) -> None:
+        if if_match is not None:
+            self._honoured("conditional_delete")
+        _delete.delete(self._patience, self._target(scope, key), if_match)
+
+    def delete_many(self, scope: Scope, keys: Sequence[str]) -> Mapping[str, str]:
+        """Up to a thousand keys take one request."""
+        home = self._target(scope, "-")
+        names = {key: self._config.prefix + encode_object_name(scope, key) for key in keys}
+        return _delete.delete_many(self._patience, home.client, home.bucket, names)
+
+    def copy(
+        self,
+        scope: Scope,
+        source: str,
+        target: str,
+        attributes: ObjectAttributes,
+        *,
+        if_absent: bool = False,
+        if_source_match: str | None = None,
+    ) -> ObjectInfo:
+        if if_absent:
+            self._honoured("conditional_create")
+        return self._copier.copy(
+            self._target(scope, source),
+            self._target(scope, target),
+            attributes,
+            if_absent=if_absent,
+            if_source_match=if_source_match,
+        )
+
+    def presign_get(self, scope: Scope, key: str, *, expires_in: int) -> SignedUrl:
+        self._honoured("presign_get")
+        expires_at = self._now() + expires_in * 1_000_000
+        url = self._signer(scope, key, expires_in).get(expires_in)
+        return SignedUrl(method="GET", url=url, headers={}, expires_at=expires_at)
+
+    def presign_put(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        expires_in: int,
+        size: int,
+        sha256: str,
+        content_type: str,
+    ) -> SignedUrl:
+        self._honoured("presign_put")
+        expires_at = self._now() + expires_in * 1_000_000
+        attributes = ObjectAttributes(content_type=content_type, metadata={}, system={})
+        usual = "checksum" if self._config.endpoint == AWS else "payload"
+        url, headers = self._signer(scope, key, expires_in).put(
+            expires_in,
+            size=size,
+            sha256=sha256,
+            content_type=content_type,
+            metadata=self._writer.sealed(sha256, attributes).header(),
+            binding=cast("Binding", self._proofs.get("presign_put_by", usual)),
+        )
+        return SignedUrl(method="PUT", url=url, headers=headers, expires_at=expires_at)
+
+    def erase(self, scope: Scope) -> int:
+        home = self._target(scope, "-")
+        prefix = self._config.prefix + object_prefix(scope)
+        return _delete.erase(self._patience, home.client, home.bucket, prefix)
+
+    def check(self) -> Sequence[Problem]:
+        self._ready()
+        return check(self._config, self._clients, self._spool.folder, self._patience)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._parts.close()
+            self._clients.close()
+
+    def _ready(self) -> None:
+        if self._closed:
+            raise ClosedError("the store is closed")
+
+    def _honoured(self, capability: str) -> None:
+        """Refuse what the engine is known not to honour, should the core ever let it through."""
+        if self._proofs.get(capability) is False:
+            raise UnsupportedError(capability)
+
+    def _bucket(self, scope: Scope) -> str:
+        self._ready()
+        bucket = self._config.bucket_of(scope)
+        if bucket is None:
+            raise ConfigurationError(
+                [
+                    Problem(
+                        path="buckets",
+                        what="this scope has no bucket",
+                        fix='add "tenant/env" = "bucket", then run `nexus init`',
+                        code="store.bucket",
+                    )
+                ]
+            )
+        return bucket
+
+    def _target(self, scope: Scope, key: str) -> Target:
+        bucket = self._bucket(scope)
+        name = self._config.prefix + encode_object_name(scope, key)
+        return Target(scope_client(self._clients.of, scope), bucket, name, key)
+
+    def _signer(self, scope: Scope, key: str, seconds: int) -> Signer:
+        bucket = self._bucket(scope)
+        client, held = scope_client(lambda each: self._clients.signing(each, seconds), scope)
+        return Signer(
+            client=client,
+            credentials=held,
+            bucket=bucket,
+            name=self._config.prefix + encode_object_name(scope, key),
+            region=self._config.region,
+        )
