@@ -31,6 +31,12 @@ if TYPE_CHECKING:
         Secret,
         SecretRef,
     )
+    from nexus_core._events import (
+        DatasetEvent,
+        EventExporter,
+        JsonLinesExporter,
+        OpenLineageExporter,
+    )
     from nexus_core._flows.ingest import (
         Ingested,
         IngestReport,
@@ -65,6 +71,7 @@ if TYPE_CHECKING:
         Atom,
         NewAtom,
     )
+    from nexus_core._handles.events import EventPage, EventsHandle
     from nexus_core._handles.gate import Observation
     from nexus_core._handles.governance import Governance
     from nexus_core._handles.lineage import (
@@ -81,6 +88,7 @@ if TYPE_CHECKING:
         RawListing,
         RawPage,
     )
+    from nexus_core._handles.relaying import ParkedEvent, Relayed, RelayReport
     from nexus_core._handles.rows import (
         Hit,
         VectorRow,
@@ -204,6 +212,12 @@ _HOME = {
         "Secret",
         "SecretRef",
     ),
+    "nexus_core._events": (
+        "DatasetEvent",
+        "EventExporter",
+        "JsonLinesExporter",
+        "OpenLineageExporter",
+    ),
     "nexus_core._flows.ingest": (
         "IngestReport",
         "Ingested",
@@ -238,6 +252,10 @@ _HOME = {
         "Atom",
         "NewAtom",
     ),
+    "nexus_core._handles.events": (
+        "EventPage",
+        "EventsHandle",
+    ),
     "nexus_core._handles.gate": ("Observation",),
     "nexus_core._handles.governance": ("Governance",),
     "nexus_core._handles.lineage": (
@@ -253,6 +271,11 @@ _HOME = {
         "RawHandle",
         "RawListing",
         "RawPage",
+    ),
+    "nexus_core._handles.relaying": (
+        "ParkedEvent",
+        "RelayReport",
+        "Relayed",
     ),
     "nexus_core._handles.rows": (
         "Hit",
@@ -397,11 +420,15 @@ __all__ = [
     "ContextInvalidError",
     "ContextMismatchError",
     "ContextMissingError",
+    "DatasetEvent",
     "DefinitionsHandle",
     "Edge",
     "Env",
     "Eq",
     "ErasedRecord",
+    "EventExporter",
+    "EventPage",
+    "EventsHandle",
     "Exists",
     "Explanation",
     "Filter",
@@ -421,6 +448,7 @@ __all__ = [
     "InvalidKeyError",
     "InvalidTokenError",
     "InvalidVectorError",
+    "JsonLinesExporter",
     "Le",
     "LineageHandle",
     "Lt",
@@ -433,8 +461,10 @@ __all__ = [
     "NotFoundError",
     "NotIn",
     "Observation",
+    "OpenLineageExporter",
     "Or",
     "Outcome",
+    "ParkedEvent",
     "PartialWriteError",
     "PermissionDeniedError",
     "PluginConflictError",
@@ -459,6 +489,8 @@ __all__ = [
     "RawPage",
     "RawStream",
     "Recovery",
+    "RelayReport",
+    "Relayed",
     "Request",
     "RequestContext",
     "RetentionError",

@@ -21,6 +21,7 @@ HANDLES = {
     "vectors": "VectorsHandle",
     "lineage": "LineageHandle",
     "definitions": "DefinitionsHandle",
+    "events": "EventsHandle",
     "audit": "AuditHandle",
 }
 BUILTINS = set(dir(__builtins__))

@@ -53,7 +53,7 @@ def keys_of(model: type[BaseModel], path: str) -> Iterator[tuple[str, bool, str]
     """Path, whether it is required, and description of every key below a model."""
     for name, field in model.model_fields.items():
         below = table_of(field.annotation)
-        marker = {"stores": ".NAME", "embedders": ".NAME", "atomizers": ".NAME"}.get(name, "")
+        marker = ".NAME" if name in ("stores", "embedders", "atomizers", "exporters") else ""
         marker = "[]" if name in ("routes", "indexes") else marker
         full = f"{path}{name}{marker}"
         yield full, field.is_required(), " ".join((field.description or "").split())

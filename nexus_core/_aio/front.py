@@ -15,6 +15,7 @@ from nexus_core._aio.handles import (
     AsyncAtomsHandle,
     AsyncAuditHandle,
     AsyncDefinitionsHandle,
+    AsyncEventsHandle,
     AsyncLineageHandle,
     AsyncRawHandle,
     AsyncVectorsHandle,
@@ -43,6 +44,7 @@ class AsyncRequest:
         "atoms",
         "audit",
         "definitions",
+        "events",
         "lineage",
         "raw",
         "vectors",
@@ -57,6 +59,7 @@ class AsyncRequest:
         self.vectors = AsyncVectorsHandle(sync.vectors, bridge)
         self.lineage = AsyncLineageHandle(sync.lineage, bridge)
         self.definitions = AsyncDefinitionsHandle(sync.definitions, bridge)
+        self.events = AsyncEventsHandle(sync.events, bridge)
         self.audit = AsyncAuditHandle(sync.audit, bridge)
 
     @property

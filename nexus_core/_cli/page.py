@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "lineage": "nexus_core._cli.lineage",
     "index": "nexus_core._cli.index",
     "recover": "nexus_core._cli.recover",
+    "events": "nexus_core._cli.events",
     "audit": "nexus_core._cli.audit",
 }
 
@@ -49,6 +50,10 @@ Work in a tenant's scope
   index define|approve|apply
                         a new index takes two people: one proposes, another approves
   recover               finish or undo what a killed process left half done
+
+Tell others
+  events list           what happened to the data of the scope
+  events relay          carry it to files and endpoints, at least once and in order
 
 Audit
   audit tail            the latest records

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from nexus_core._config.config import Config, EmbedderUse, Limits, StoreConfig
+    from nexus_core._config.config import Config, EmbedderUse, ExporterUse, Limits, StoreConfig
     from nexus_core._config.loader import inspect, load
     from nexus_core._config.resolve import ScopeRoutes
     from nexus_core._config.schema import json_schema
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Config",
     "EmbedderUse",
+    "ExporterUse",
     "Limits",
     "ScopeRoutes",
     "Secret",
@@ -35,6 +36,7 @@ __all__ = [
 _HOMES: Final = {
     "Config": "config",
     "EmbedderUse": "config",
+    "ExporterUse": "config",
     "Limits": "config",
     "ScopeRoutes": "resolve",
     "Secret": "secrets",

@@ -44,6 +44,18 @@ class EmbedderUse:
     settings: BackendConfig | None = attrs.field(repr=False)
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class ExporterUse:
+    """One destination of dataset events: a file or an endpoint, never both."""
+
+    name: str
+    format: Literal["jsonl", "openlineage"]
+    path: Path | None
+    url: str | None = attrs.field(repr=False)
+    token: Secret | None = attrs.field(repr=False)
+    namespace: str
+
+
 @attrs.frozen(kw_only=True)
 class Limits:
     """Bounds of the core."""
@@ -78,6 +90,7 @@ class Config:
     atomizers: Mapping[str, AtomizerSpec] = attrs.field(repr=False)
     ingest_index: tuple[str, int] | None
     extensions: tuple[Extension, ...] = attrs.field(repr=False)
+    exporters: Mapping[str, ExporterUse]
     limits: Limits
     recovery_after_seconds: int
     notes: tuple[str, ...]

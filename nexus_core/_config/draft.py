@@ -15,6 +15,7 @@ from nexus_core._config.model import (
     NAME,
     AtomizerTable,
     EmbedderTable,
+    ExporterTable,
     ExtensionsTable,
     File,
     IndexTable,
@@ -38,6 +39,7 @@ _NAMED: Final[Mapping[str, type[BaseModel]]] = {
     "stores": StoreTable,
     "embedders": EmbedderTable,
     "atomizers": AtomizerTable,
+    "exporters": ExporterTable,
 }
 _LISTED: Final[Mapping[str, type[BaseModel]]] = {"routes": RouteTable, "indexes": IndexTable}
 
@@ -62,6 +64,7 @@ class Draft:
     atomizers: Mapping[str, AtomizerTable | None]
     ingest: IngestTable | None
     extensions: ExtensionsTable | None
+    exporters: Mapping[str, ExporterTable | None]
     limits: LimitsTable | None
     recovery: RecoveryTable | None
 

@@ -14,6 +14,7 @@ import attrs
 from nexus_core._config.config import Config, EmbedderUse, Limits, StoreConfig
 from nexus_core._config.document import plain, read_file, value_problems
 from nexus_core._config.draft import Draft, read_draft
+from nexus_core._config.exporters import build_exporters
 from nexus_core._config.overrides import apply_overrides, origin_of
 from nexus_core._config.resolve import build_router
 from nexus_core._config.secrets import Secret
@@ -84,6 +85,8 @@ def _check(
     problems += found
     extensions, found = build_extensions(draft, around)
     problems += found
+    exporters, found = build_exporters(draft, around)
+    problems += found
     vector_stores = [
         (store.name, store.specs[StoreRole.VECTORS])
         for store in stores.values()
@@ -116,6 +119,7 @@ def _check(
         atomizers=MappingProxyType(atomizers),
         ingest_index=_index_name(draft.ingest.index),
         extensions=extensions,
+        exporters=MappingProxyType(exporters),
         limits=Limits(max_object_bytes=draft.limits.max_object_bytes),
         recovery_after_seconds=draft.recovery.after_seconds,
         notes=tuple(_notes(stores, embedders, indexes, bool(vector_stores))),

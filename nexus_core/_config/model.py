@@ -192,6 +192,35 @@ class ExtensionsTable(Table):
     """Names of installed plugins, in the order in which they are asked."""
 
 
+class ExporterTable(Table):
+    """A destination of dataset events, for `nexus events relay`."""
+
+    format: Literal["jsonl", "openlineage"]
+    """What is written: the events as they are, or OpenLineage run events."""
+
+    path: Annotated[str, Field(min_length=1)] | None = None
+    """File that lines of JSON are added to."""
+
+    url: Annotated[str, Field(min_length=1)] | None = None
+    """Endpoint that run events are posted to; only with `openlineage`."""
+
+    token: SecretRef | None = None
+    """Bearer token for the endpoint, by reference."""
+
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/-]{0,127}$")] = "nexus"
+    """First part of OpenLineage's namespaces."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ExporterTable:
+        if (self.path is None) == (self.url is None):
+            raise PydanticCustomError("nexus_place", "needs either path or url, and not both")
+        if self.url is not None and self.format != "openlineage":
+            raise PydanticCustomError("nexus_place", "takes a url with the format openlineage only")
+        if self.token is not None and self.url is None:
+            raise PydanticCustomError("nexus_place", "takes a token with a url only")
+        return self
+
+
 class LimitsTable(Table):
     """Bounds of the core, above those of the backends."""
 
@@ -251,6 +280,9 @@ class File(Table):
 
     extensions: ExtensionsTable = ExtensionsTable()
     """Plugins that may say no, look on, or redact."""
+
+    exporters: dict[Name, ExporterTable] = {}
+    """Destinations of dataset events, by a name of your own."""
 
     limits: LimitsTable = LimitsTable()
     """Bounds of the core."""

@@ -26,6 +26,7 @@ _SHARED: Final = (
     "atomizers",
     "ingest",
     "extensions",
+    "exporters",
     "limits",
 )
 

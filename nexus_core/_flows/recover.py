@@ -6,26 +6,40 @@ running twice, or beside a live writer, writes nothing twice, since every step i
 
 from __future__ import annotations
 
-from typing import cast, final
+from typing import Final, cast, final
 
 import attrs
 
-from nexus_core._audit import ErasedRecord, decode
+from nexus_core._audit import AuditRecord, ErasedRecord, decode
 from nexus_core._flows.ingest import Ingested, IngestFlow
 from nexus_core._flows.intents import Intents
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
-from nexus_core._handles.ledger import body_of
+from nexus_core._handles.governance import Governance
+from nexus_core._handles.ledger import UNSPECIFIED, Ledger, body_of
 from nexus_core._handles.objects import Objects
 from nexus_core._handles.uploads import Uploads
 from nexus_core._model.audit import LogEntry
 from nexus_core._model.errors import ClosedError, InvalidArgumentError, StoreError
-from nexus_core._model.records import Record
+from nexus_core._model.records import Insert, Operation, Record
 from nexus_core._security.permissions import Action
 from nexus_core._spi.audit import AuditBackend
 from nexus_core._spi.capabilities import AuditCapabilities, RawCapabilities, StoreRole
 
 _PAGE = 500
+
+# What tells of itself outside the transaction of its effect; see ``Ledger.told``.
+UNTOLD: Final = frozenset(
+    action.value
+    for action in (
+        Action.RAW_PUT,
+        Action.RAW_COPY,
+        Action.RAW_DELETE,
+        Action.RAW_REGISTER,
+        Action.VECTOR_UPSERT,
+        Action.VECTOR_DELETE,
+    )
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,12 +56,13 @@ class Recovery:
 class RecoverFlow:
     """Recovers one scope, for one request."""
 
-    __slots__ = ("_gate", "_ingest", "_intents")
+    __slots__ = ("_gate", "_ingest", "_intents", "_ledger")
 
     def __init__(self, gate: Gate, ingest: IngestFlow) -> None:
         self._gate = gate
         self._ingest = ingest
         self._intents = Intents(gate)
+        self._ledger = Ledger(gate)
 
     def run(self, *, older_than: float | None) -> Recovery:
         """See ``Request.recover``."""
@@ -95,6 +110,22 @@ class RecoverFlow:
                 message=str(error),
             )
 
+    def _event_of(self, intent: AuditRecord) -> Insert:
+        """What a killed call had no time to tell: that it may have happened, to these ids."""
+        own = Governance(
+            kind=intent.kind or UNSPECIFIED,
+            space=intent.space or UNSPECIFIED,
+            subject=intent.subject,
+        )
+        return self._ledger.event(
+            Action(intent.action),
+            own,
+            source_ids=intent.ids,
+            result_ids=(),
+            event_id=intent.operation,
+            outcome="unknown",
+        )
+
     def _settle(self, before: int) -> int:
         """Answer every old intent that has no outcome: nobody knows it any more."""
 
@@ -106,13 +137,18 @@ class RecoverFlow:
         settled = 0
         while entries := self._gate.call(StoreRole.AUDIT, unsettled):
             records = []
+            untold: list[Operation] = []
             for entry in entries:
                 record = decode(entry, self._gate.scope)
                 if isinstance(record, ErasedRecord):
                     record = self._gate.bare_intent(record)
+                elif record.action in UNTOLD:
+                    untold.append(self._event_of(record))
                 records.append(
                     record.settled("recovered", at=self._gate.now(), details={"reason": "unknown"})
                 )
+            if untold and self._gate.runtime.has(StoreRole.ATOMS):
+                self._ledger.commit(untold)
             self._gate.append(records)
             settled += len(records)
         if settled:

@@ -15,7 +15,6 @@ from nexus_core._flows.tools import chosen_index, embed, embedder_for
 from nexus_core._handles.catalogue import Asset, asset_of
 from nexus_core._handles.derivation import Atom, atom_of
 from nexus_core._handles.gate import Gate
-from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger
 from nexus_core._handles.rows import Hit, Rows, VectorLike
 from nexus_core._model.errors import InvalidArgumentError, InvalidVectorError
@@ -140,34 +139,8 @@ class RetrieveFlow:
 
     def _release(self, hits: Sequence[Hit]) -> None:
         ids = [hit.id for hit in hits]
-        by_space: dict[tuple[str, str], Governance] = {}
-        for hit in hits:
-            if hit.row is not None:
-                own = hit.row.governance
-                by_space.setdefault((own.kind, own.space), own)
-        events = [
-            self._ledger.event(
-                Action.RETRIEVE,
-                attrs.evolve(
-                    governance,
-                    subject=self._gate.context.subject,
-                    pii_flags=(),
-                    train_ok=False,
-                    retain_until=None,
-                    legal_hold=False,
-                ),
-                source_ids=[],
-                result_ids=[
-                    hit.id
-                    for hit in hits
-                    if hit.row is not None
-                    and (hit.row.governance.kind, hit.row.governance.space) == place
-                ],
-            )
-            for place, governance in sorted(by_space.items())
-        ]
-        if events:
-            self._ledger.commit(events)
+        found = [hit.row.governance for hit in hits if hit.row is not None]
+        self._ledger.asked(Action.RETRIEVE, found, ids)
         self._gate.accessed(Action.RETRIEVE, StoreRole.VECTORS, ids)
 
     def _explain(

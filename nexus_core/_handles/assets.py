@@ -99,5 +99,8 @@ class AssetsHandle:
         check_limit(limit)
         self._gate.admit(Action.ASSET_QUERY)
         records, following = self._ledger.sealed_page("assets", where, cursor=cursor, limit=limit)
-        self._gate.accessed(Action.ASSET_QUERY, StoreRole.ATOMS, [r.id for r in records])
-        return AssetPage(items=tuple(asset_of(record) for record in records), cursor=following)
+        items = tuple(asset_of(record) for record in records)
+        ids = [item.id for item in items]
+        self._ledger.asked(Action.ASSET_QUERY, [item.governance for item in items], ids)
+        self._gate.accessed(Action.ASSET_QUERY, StoreRole.ATOMS, ids)
+        return AssetPage(items=items, cursor=following)

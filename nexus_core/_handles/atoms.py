@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 from typing import Any, Final, final
 
 import attrs
@@ -22,7 +21,7 @@ from nexus_core._handles.derivation import (
 )
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
-from nexus_core._handles.ledger import Ledger, body_of
+from nexus_core._handles.ledger import Ledger, body_of, by_owner
 from nexus_core._handles.objects import Objects
 from nexus_core._model.errors import (
     IntegrityError,
@@ -163,8 +162,11 @@ class AtomsHandle:
         check_limit(limit)
         self._gate.admit(Action.ATOM_QUERY)
         records, following = self._ledger.sealed_page("atoms", where, cursor=cursor, limit=limit)
-        self._gate.accessed(Action.ATOM_QUERY, StoreRole.ATOMS, [r.id for r in records])
-        return AtomPage(items=tuple(atom_of(record) for record in records), cursor=following)
+        items = tuple(atom_of(record) for record in records)
+        ids = [item.id for item in items]
+        self._ledger.asked(Action.ATOM_QUERY, [item.governance for item in items], ids)
+        self._gate.accessed(Action.ATOM_QUERY, StoreRole.ATOMS, ids)
+        return AtomPage(items=items, cursor=following)
 
     def children(
         self,
@@ -243,18 +245,9 @@ class AtomsHandle:
                 self._derivation.discard_texts([], gone)
                 mutation.unchanged = True
                 return 0
-            owners: dict[tuple[str, str, str | None], list[Atom]] = {}
-            for atom in existed:
-                own = atom.governance
-                owners.setdefault((own.kind, own.space, own.subject), []).append(atom)
             events = [
-                self._ledger.event(
-                    Action.ATOM_DELETE,
-                    reduce(Governance.tightened, (atom.governance for atom in atoms)),
-                    source_ids=[atom.id for atom in atoms],
-                    result_ids=[],
-                )
-                for atoms in owners.values()
+                self._ledger.event(Action.ATOM_DELETE, own, source_ids=ids, result_ids=[])
+                for own, ids in by_owner((atom.id, atom.governance) for atom in existed)
             ]
             removals = [step for record in records for step in self._derivation.removals(record)]
             self._ledger.commit([*removals, *events])

@@ -85,7 +85,10 @@ class DefinitionsHandle:
             created_at=now,
         )
         with self._gate.mutation(Action.DEFINITION_PROPOSE, StoreRole.ATOMS, (proposal.id,)):
-            self._ledger.commit([Insert(self._record(proposal))])
+            told = self._ledger.event(
+                Action.DEFINITION_PROPOSE, None, source_ids=(), result_ids=(proposal.id,)
+            )
+            self._ledger.commit([Insert(self._record(proposal)), told])
         return proposal
 
     def revise(self, proposal_id: str, definition: IndexDefinition) -> Proposal:
@@ -176,7 +179,10 @@ class DefinitionsHandle:
                 raise PreconditionFailedError("the proposal is applied already")
             new: Proposal = attrs.evolve(step(old), version=old.version + 1)
             mutation.begun = action is Action.DEFINITION_APPLY
-            self._ledger.commit([Replace(self._record(new))])
+            told = self._ledger.event(
+                action, None, source_ids=(proposal_id,), result_ids=(proposal_id,)
+            )
+            self._ledger.commit([Replace(self._record(new)), told])
         return new
 
     def _record(self, proposal: Proposal) -> Record:

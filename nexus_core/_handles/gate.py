@@ -58,13 +58,15 @@ class Mutation:
     """A mutation under way; the handle adds what only its course tells.
 
     ``begun`` says that a part of several took effect, so that a failure's outcome is unknown
-    until recovery, whatever the failing part says of itself.
+    until recovery, whatever the failing part says of itself. ``tell`` writes the event of an
+    effect that shares no transaction with it.
     """
 
     operation: str
     ids: Sequence[str]
     unchanged: bool = False
     begun: bool = False
+    tell: Callable[[], None] | None = None
 
 
 @final
@@ -203,6 +205,8 @@ class Gate:
             settle_failure(error, "interrupted", Outcome.UNKNOWN)
             raise
         try:
+            if mutation.tell is not None and not mutation.unchanged:
+                mutation.tell()
             settle("unchanged" if mutation.unchanged else "ok", Outcome.APPLIED)
         except NexusError as error:
             failure = StoreError(

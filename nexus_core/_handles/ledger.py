@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, cast, final
+from functools import reduce
+from typing import Any, Final, Literal, TypeAlias, cast, final
 
 from nexus_core._handles.deployment import OpenStore
-from nexus_core._handles.gate import Gate
+from nexus_core._handles.gate import Gate, Mutation
 from nexus_core._handles.governance import Governance
 from nexus_core._model.canonical import canonical_json
 from nexus_core._model.errors import IntegrityError, InvalidArgumentError, QuotaExceededError
@@ -32,6 +33,12 @@ from nexus_core._spi.atoms import AtomBackend
 from nexus_core._spi.capabilities import AtomCapabilities, StoreRole
 
 EVENT_SCHEMA: Final = 1
+UNSPECIFIED: Final = "unspecified"
+
+# Ids that one event holds at most; a call with more gives several events.
+_IDS: Final = 1000
+
+Telling: TypeAlias = tuple[Governance | None, Sequence[str], Sequence[str]]
 
 
 @final
@@ -67,17 +74,24 @@ class Ledger:
     def event(
         self,
         action: Action,
-        governance: Governance,
+        governance: Governance | None,
         *,
         source_ids: Sequence[str],
         result_ids: Sequence[str],
+        event_id: str | None = None,
+        outcome: Literal["ok", "unknown"] = "ok",
     ) -> Insert:
         """Make the event that belongs into the same commit as the change it tells of.
 
-        Holds ids and flags, never content; see ``docs/formats.md``.
+        Holds ids and flags, never content; see ``docs/formats.md``. Without governance kind and
+        space are ``unspecified`` and nothing may be trained on. With an id of its own it is left
+        alone where it is there already.
         """
         context = self.gate.context
-        event_id = new_id(self.gate.now() / 1_000_000)
+        if governance is None:
+            governance = Governance(kind=UNSPECIFIED, space=UNSPECIFIED, subject=context.subject)
+        known = event_id is not None
+        event_id = new_id(self.gate.now() / 1_000_000) if event_id is None else event_id
         now = self.gate.now()
         fields: dict[str, str | int | float | bool] = {
             "action": action.value,
@@ -101,11 +115,66 @@ class Ledger:
             "trace_id": context.trace_id,
             "request_id": context.request_id,
             "action": action.value,
+            "outcome": outcome,
             "source_ids": list(self.gate.deployment.redacted(source_ids)),
             "result_ids": list(self.gate.deployment.redacted(result_ids)),
             **governance.to_data(),
         }
-        return Insert(self.record("events", event_id, fields, body))
+        made = self.record("events", event_id, fields, body)
+        return Insert(made, if_exists="keep" if known else "fail")
+
+    def told(self, mutation: Mutation, action: Action, telling: Iterable[Telling]) -> None:
+        """Have a mutation of another store told of, between its effect and its outcome record.
+
+        The stores share no transaction: the audit intent is what guarantees the event. Where a
+        kill or a failure comes between, the intent has no outcome, and recovery tells of it under
+        the same event id.
+        """
+        if not self.gate.runtime.has(StoreRole.ATOMS):
+            return
+        parts = [
+            (governance, sources[start : start + _IDS], results[start : start + _IDS])
+            for governance, sources, results in telling
+            for start in range(0, max(len(sources), len(results), 1), _IDS)
+        ]
+
+        def tell() -> None:
+            self.commit(
+                [
+                    self.event(
+                        action,
+                        governance,
+                        source_ids=sources,
+                        result_ids=results,
+                        event_id=mutation.operation if position == 0 else None,
+                    )
+                    for position, (governance, sources, results) in enumerate(parts)
+                ]
+            )
+
+        mutation.tell = tell if parts else None
+
+    def asked(self, action: Action, governance: Iterable[Governance], ids: Sequence[str]) -> None:
+        """Tell of a query, durably, before its answer is released: what was found, never why."""
+        if not self.gate.runtime.has(StoreRole.ATOMS):
+            return
+        found = list(governance)
+        told = None
+        if found:
+            strictest = reduce(Governance.tightened, found)
+            alike = len({(own.kind, own.space) for own in found}) == 1
+            told = Governance(
+                kind=strictest.kind if alike else UNSPECIFIED,
+                space=strictest.space if alike else UNSPECIFIED,
+                subject=self.gate.context.subject,
+                pii_flags=strictest.pii_flags,
+            )
+        self.commit(
+            [
+                self.event(action, told, source_ids=(), result_ids=ids[start : start + _IDS])
+                for start in range(0, max(len(ids), 1), _IDS)
+            ]
+        )
 
     def commit(self, operations: Sequence[Operation]) -> Sequence[bool]:
         """Apply all operations or none; see ``AtomBackend.commit``."""
@@ -229,6 +298,19 @@ class Ledger:
         for record in records:
             if record.collection != collection or record.stamp != stamp(record.id):
                 raise foreign()
+
+
+def by_owner(
+    things: Iterable[tuple[str, Governance]],
+) -> list[tuple[Governance, list[str]]]:
+    """Ids with their governance, sorted into one lot for each kind, space and subject."""
+    lots: dict[tuple[str, str, str | None], tuple[Governance, list[str]]] = {}
+    for thing, own in things:
+        place = (own.kind, own.space, own.subject)
+        strictest, ids = lots.get(place, (own, []))
+        ids.append(thing)
+        lots[place] = (strictest.tightened(own), ids)
+    return list(lots.values())
 
 
 def body_of(record: Record) -> dict[str, Any]:

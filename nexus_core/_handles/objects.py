@@ -26,6 +26,7 @@ from nexus_core._model.errors import (
     InvalidKeyError,
     NexusError,
     NotFoundError,
+    PreconditionFailedError,
     QuotaExceededError,
     UnavailableError,
 )
@@ -35,6 +36,9 @@ from nexus_core._spi.capabilities import RawCapabilities, StoreRole
 from nexus_core._spi.raw import ObjectStream, RawBackend
 
 _STAMP_KIND: Final = "raw"
+
+# How often a deletion looks again at an object that was replaced under its eyes.
+_TRIES: Final = 5
 _MEDIA_TYPE = re.compile(
     r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(?:; ?[ -~]{1,100})?"
 )
@@ -119,22 +123,42 @@ class Objects:
 
         return self._gate.call(StoreRole.RAW, run)
 
-    def remove(self, key: str, if_match: str | None) -> None:
-        """Delete an object that nothing protects; absent is fine unless ``if_match`` is given."""
-        try:
-            found = self.head(key)
-        except NotFoundError:
-            if if_match is None:
-                return
-            raise
-        found.governance.ensure_deletable(self._gate.now())
+    def remove(self, key: str, if_match: str | None) -> Governance | None:
+        """Delete an object that nothing protects; gives what it said of itself, ``None`` if absent.
 
-        def run(store: OpenStore) -> None:
-            if if_match is not None:
-                self._gate.require(store, "conditional_delete")
-            raw_backend(store).delete(self._gate.scope, key, if_match=if_match)
+        Where the store can tell versions apart, exactly the version that was looked at is deleted.
+        Absent is fine unless ``if_match`` is given.
+        """
+        store = self._gate.runtime.store(StoreRole.RAW)
+        if if_match is not None:
+            self._gate.require(store, "conditional_delete")
+        pinned = cast("RawCapabilities", store.spec.capabilities).conditional_delete
+        for _ in range(_TRIES):
+            try:
+                found = self.head(key)
+            except NotFoundError:
+                if if_match is None:
+                    return None
+                raise
+            found.governance.ensure_deletable(self._gate.now())
+            wanted = if_match if if_match is not None else found.etag if pinned else None
+            if wanted is not None and wanted != found.etag:
+                raise PreconditionFailedError("the object has another version by now")
+            try:
+                self._delete(key, wanted)
+            except PreconditionFailedError:
+                if if_match is not None:
+                    raise
+                # Replaced since it was looked at: what is there now may be protected.
+                continue
+            return found.governance
+        raise PreconditionFailedError("the object keeps being replaced", hint="try again later")
 
-        self._gate.call(StoreRole.RAW, run)
+    def _delete(self, key: str, etag: str | None) -> None:
+        self._gate.call(
+            StoreRole.RAW,
+            lambda s: raw_backend(s).delete(self._gate.scope, key, if_match=etag),
+        )
 
     def discard(self, keys: Sequence[str]) -> Mapping[str, str]:
         """Delete objects whatever they are; returns the error code of each that could not be."""

@@ -14,6 +14,7 @@ from nexus_core._handles.checks import MAX_PAGE, check_limit
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
+from nexus_core._handles.ledger import Ledger, by_owner
 from nexus_core._handles.objects import (
     Objects,
     RawObject,
@@ -24,12 +25,10 @@ from nexus_core._handles.objects import (
 )
 from nexus_core._handles.uploads import PresignedUpload, Uploads
 from nexus_core._model.errors import (
-    IntegrityError,
     InvalidArgumentError,
     InvalidKeyError,
-    NotFoundError,
     QuotaExceededError,
-    RetentionError,
+    StoreError,
 )
 from nexus_core._model.keys import RESERVED_ROOT, check_prefix, check_user_key
 from nexus_core._model.objects import Body, BodySource, ByteRange, ObjectAttributes, SignedUrl
@@ -73,10 +72,11 @@ class RawPage:
 class RawHandle:
     """Objects of one scope. Made by ``Nexus.request``; every call is admitted and audited."""
 
-    __slots__ = ("_gate", "_objects", "_uploads")
+    __slots__ = ("_gate", "_ledger", "_objects", "_uploads")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._ledger = Ledger(gate)
         self._objects = Objects(gate)
         self._uploads = Uploads(gate, self._objects)
 
@@ -129,10 +129,12 @@ class RawHandle:
         source = Body(body, sha256=sha256, size=size, limit=limit)
         with self._gate.mutation(
             Action.RAW_PUT, StoreRole.RAW, (key,), kind=governance.kind, space=governance.space
-        ):
+        ) as mutation:
             if if_match is not None:
                 self._objects.head(key).governance.ensure_deletable(self._gate.now())
-            return self._objects.store(key, source, attributes, governance, if_match=if_match)
+            stored = self._objects.store(key, source, attributes, governance, if_match=if_match)
+            self._ledger.told(mutation, Action.RAW_PUT, [(governance, (), (key,))])
+        return stored
 
     def head(self, key: str) -> RawObject:
         """Return what is known of an object; raises ``NotFoundError``."""
@@ -255,8 +257,12 @@ class RawHandle:
         ``PreconditionFailedError`` unless ``if_match``, when given, is the current ETag.
         """
         check_user_key(key)
-        with self._gate.mutation(Action.RAW_DELETE, StoreRole.RAW, (key,)):
-            self._objects.remove(key, if_match)
+        with self._gate.mutation(Action.RAW_DELETE, StoreRole.RAW, (key,)) as mutation:
+            gone = self._objects.remove(key, if_match)
+            if gone is None:
+                mutation.unchanged = True
+            else:
+                self._ledger.told(mutation, Action.RAW_DELETE, [(gone, (key,), ())])
 
     def delete_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete objects by key; returns the error code of each that could not be, by key.
@@ -270,18 +276,21 @@ class RawHandle:
         if not wanted:
             return failed
         with self._gate.mutation(Action.RAW_DELETE, StoreRole.RAW, wanted) as mutation:
-            now = self._gate.now()
-            free: list[str] = []
+            gone: list[tuple[str, Governance]] = []
             for key in wanted:
                 try:
-                    self._objects.head(key).governance.ensure_deletable(now)
-                    free.append(key)
-                except NotFoundError:
-                    continue
-                except (IntegrityError, RetentionError) as error:
+                    own = self._objects.remove(key, None)
+                except StoreError as error:
+                    if error.retryable and not gone and not failed:
+                        raise
                     failed[key] = error.code
-            failed.update(self._objects.discard(free))
+                else:
+                    gone += [] if own is None else [(key, own)]
             mutation.ids = [key for key in wanted if key not in failed]
+            mutation.unchanged = not gone
+            self._ledger.told(
+                mutation, Action.RAW_DELETE, [(own, keys, ()) for own, keys in by_owner(gone)]
+            )
         return failed
 
     def copy(self, source: str, target: str, *, if_match: str | None = None) -> RawObject:
@@ -292,11 +301,10 @@ class RawHandle:
         """
         check_user_key(source, what="the source key")
         check_user_key(target, what="the target key")
-        with self._gate.mutation(Action.RAW_COPY, StoreRole.RAW, (source, target)):
+        with self._gate.mutation(Action.RAW_COPY, StoreRole.RAW, (source, target)) as mutation:
             info = self._objects.info(source)
-            attributes = self._objects.stamped(
-                target, info.attributes, Governance.from_strings(info.attributes.system)
-            )
+            governance = Governance.from_strings(info.attributes.system)
+            attributes = self._objects.stamped(target, info.attributes, governance)
 
             def run(store: OpenStore) -> RawObject:
                 self._gate.require(store, "copy")
@@ -310,7 +318,10 @@ class RawHandle:
                 )
                 return self._objects.admitted(copied, target)
 
-            return self._gate.call(StoreRole.RAW, run)
+            made = self._gate.call(StoreRole.RAW, run)
+            told = [(governance, (source,), (target,))]
+            self._ledger.told(mutation, Action.RAW_COPY, told)
+        return made
 
     def presign_get(self, key: str, *, expires_in: int = 300) -> SignedUrl:
         """Sign a GET of exactly this key for at most an hour. Capability ``presign_get``.
@@ -403,7 +414,9 @@ class RawHandle:
             admitted=True,
         ) as mutation:
             registered, mutation.unchanged = self._uploads.register(upload)
-            return registered
+            told = [(upload.governance, (), (upload.key,))]
+            self._ledger.told(mutation, Action.RAW_REGISTER, told)
+        return registered
 
 
 def check_expiry(value: object) -> int:

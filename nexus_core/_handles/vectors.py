@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Final, final
 
 import attrs
@@ -11,7 +12,7 @@ from nexus_core._handles.checks import MAX_PAGE, check_limit
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
-from nexus_core._handles.ledger import Ledger, body_of
+from nexus_core._handles.ledger import Ledger, body_of, by_owner
 from nexus_core._handles.rows import Hit, Rows, VectorLike, VectorRow, vector_backend
 from nexus_core._model.errors import InvalidArgumentError, RetentionError
 from nexus_core._model.filters import And, Eq, FieldValue, Filter, Gt, Or, check_field_value
@@ -50,10 +51,11 @@ class VectorsHandle:
     """The vectors of one scope. An index is named by ``name`` and ``version`` (the latest if not
     said)."""
 
-    __slots__ = ("_gate", "_rows")
+    __slots__ = ("_gate", "_ledger", "_rows")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._ledger = Ledger(gate)
         self._rows = Rows(gate)
 
     # -- indexes -----------------------------------------------------------------------------
@@ -135,9 +137,12 @@ class VectorsHandle:
             kind=governance.kind,
             space=governance.space,
             admitted=True,
-        ):
+        ) as mutation:
             self._ensure_free(ref, list(dict.fromkeys(ids)))
             self._rows.write(ref, ids, vectors, fields)
+            sources = sorted({item.asset for item in items if item.asset is not None})
+            told = reduce(Governance.tightened, owns)
+            self._ledger.told(mutation, Action.VECTOR_UPSERT, [(told, sources, ids)])
         return len(ids)
 
     def delete(self, index: str, ids: Sequence[str], *, version: int | None = None) -> int:
@@ -147,10 +152,13 @@ class VectorsHandle:
         wanted = [check_id(i, "a vector id") for i in ids]
         if not wanted:
             raise InvalidArgumentError("no ids were given")
-        with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, wanted):
+        with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, wanted) as mutation:
             ref = self._rows.resolve(index, version)
-            self._ensure_free(ref, wanted)
-            return self._rows.discard(ref, wanted)
+            gone = by_owner(self._ensure_free(ref, wanted))
+            deleted = self._rows.discard(ref, wanted)
+            mutation.unchanged = not deleted
+            self._ledger.told(mutation, Action.VECTOR_DELETE, [(own, ids, ()) for own, ids in gone])
+        return deleted
 
     def delete_where(self, index: str, where: Filter, *, version: int | None = None) -> int:
         """Delete the rows that match; a filter is required. Returns how many.
@@ -158,7 +166,7 @@ class VectorsHandle:
         Raises ``RetentionError`` if any of them is protected; nothing is deleted then.
         """
         check_name(index, "the index name")
-        with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, (index,)):
+        with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, (index,)) as mutation:
             ref = self._rows.resolve(index, version)
             checked = self._rows.filter(ref, where)
             held = Or((Eq("legal_hold", value=True), Gt("retain_until", self._gate.now())))
@@ -170,7 +178,10 @@ class VectorsHandle:
                     raise RetentionError("a hold or retention period protects some of the rows")
                 return backend.delete_where(self._gate.scope, ref, checked)
 
-            return self._gate.call(StoreRole.VECTORS, run)
+            deleted = self._gate.call(StoreRole.VECTORS, run)
+            mutation.unchanged = not deleted
+            self._ledger.told(mutation, Action.VECTOR_DELETE, [(None, (index,), ())])
+        return deleted
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -246,11 +257,11 @@ class VectorsHandle:
             include=include,
             include_vectors=include_vectors,
         )
-        self._gate.accessed(
-            Action.VECTOR_QUERY,
-            StoreRole.VECTORS,
-            [hit.id for hits in answers for hit in hits],
-        )
+        found = [hit for hits in answers for hit in hits]
+        ids = [hit.id for hit in found]
+        known = [hit.row.governance for hit in found if hit.row is not None]
+        self._ledger.asked(Action.VECTOR_QUERY, known, ids)
+        self._gate.accessed(Action.VECTOR_QUERY, StoreRole.VECTORS, ids)
         return answers
 
     def count(self, index: str, where: Filter | None = None, *, version: int | None = None) -> int:
@@ -311,20 +322,21 @@ class VectorsHandle:
             out[name] = value
         return out
 
-    def _ensure_free(self, ref: IndexRef, ids: Sequence[str]) -> None:
+    def _ensure_free(self, ref: IndexRef, ids: Sequence[str]) -> list[tuple[str, Governance]]:
+        """What the rows that are here say of themselves, once none of them is protected."""
         now = self._gate.now()
-        for row in self._rows.fetch(ref, ids):
-            if row is not None:
-                row.governance.ensure_deletable(now)
+        found = [row for row in self._rows.fetch(ref, ids) if row is not None]
+        for row in found:
+            row.governance.ensure_deletable(now)
+        return [(row.id, row.governance) for row in found]
 
     def _inherited(self, items: Sequence[VectorItem], own: Governance) -> list[Governance]:
         """What each row says of itself: no less strict than its atom and asset that are here."""
         if not self._gate.runtime.has(StoreRole.ATOMS):
             return [own] * len(items)
-        ledger = Ledger(self._gate)
-        atoms = ledger.get("atoms", [item.id for item in items])
+        atoms = self._ledger.get("atoms", [item.id for item in items])
         named = list(dict.fromkeys(item.asset for item in items if item.asset is not None))
-        assets = dict(zip(named, ledger.get("assets", named), strict=True))
+        assets = dict(zip(named, self._ledger.get("assets", named), strict=True))
         out: list[Governance] = []
         for item, atom in zip(items, atoms, strict=True):
             made = own

@@ -47,6 +47,8 @@ class Action(enum.StrEnum):
     DEFINITION_PROPOSE = "definition.propose"
     DEFINITION_APPROVE = "definition.approve"
     DEFINITION_APPLY = "definition.apply"
+    EVENTS_READ = "events.read"
+    EVENTS_RELAY = "events.relay"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     AUDIT_EXPORT = "audit.export"
@@ -94,6 +96,8 @@ _ADMINISTER: Final = frozenset(
         Action.DEFINITION_PROPOSE,
         Action.DEFINITION_APPROVE,
         Action.DEFINITION_APPLY,
+        Action.EVENTS_READ,
+        Action.EVENTS_RELAY,
         Action.AUDIT_READ,
         Action.AUDIT_VERIFY,
         Action.AUDIT_EXPORT,

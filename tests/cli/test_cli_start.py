@@ -20,6 +20,7 @@ FAMILIES = {
     "config": ("check", "show", "schema"),
     "plugins": ("list", "check"),
     "index": ("list", "define", "approve", "apply"),
+    "events": ("list", "relay"),
     "audit": ("tail", "verify", "checkpoint", "export"),
 }
 

@@ -77,6 +77,8 @@ def calls(n: Any) -> dict[Action, Callable[[], Any]]:
         Action.DEFINITION_PROPOSE: lambda: n.definitions.propose(definition),
         Action.DEFINITION_APPROVE: lambda: n.definitions.approve("p", hash="h"),
         Action.DEFINITION_APPLY: lambda: n.definitions.apply("p"),
+        Action.EVENTS_READ: lambda: n.events.list(),
+        Action.EVENTS_RELAY: lambda: n.events.relay({}),
         Action.AUDIT_READ: lambda: n.audit.tail(),
         Action.AUDIT_VERIFY: lambda: n.audit.verify(),
         Action.AUDIT_EXPORT: lambda: list(n.audit.export()),

@@ -495,7 +495,9 @@ def test_nothing_that_proves_can_be_pickled(world: World) -> None:
 
 def doors(n: Request) -> Iterator[tuple[str, Callable[..., object]]]:
     """Every public method of a request and of its handles."""
-    for name in ("raw", "assets", "atoms", "vectors", "lineage", "definitions", "audit"):
+    for name in (
+        "raw", "assets", "atoms", "vectors", "lineage", "definitions", "events", "audit"
+    ):  # fmt: skip
         handle = getattr(n, name)
         for member in vars(type(handle)):
             if not member.startswith("_") and callable(getattr(handle, member)):
@@ -516,6 +518,7 @@ VALUES: dict[str, Any] = {
     "ranges": [ByteRange(0, 1)],
     "body": b"x",
     "metadata": {},
+    "exporters": {},
     "expected_version": 1,
     "size": 1,
     "sha256": "0" * 64,
