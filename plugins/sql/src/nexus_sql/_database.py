@@ -202,13 +202,15 @@ class Transaction:
     def _begun(self) -> bool:
         database = self._database
         self._connection = connection = database.pool.borrow(database.login_of(self._scope))
+        # Asked before, because a connection that is found broken no longer says.
+        rested = database.pool.rested(connection)
         try:
             self._transaction = connection.begin()
             self._mark = database.begin(
                 connection, self._scope, write=self._write, alone=self._alone
             )
         except Exception as error:
-            if not (database.pool.rested(connection) and database.is_disconnect(error)):
+            if not (rested and database.is_disconnect(error)):
                 raise
             # Nothing was done on it yet, and those that rested beside it are as stale.
             self._connection = None
