@@ -76,5 +76,9 @@ def log_statements(tables: Tables) -> LogStatements:
         forget_sealed=sa.update(entries)
         .where(in_scope(entries), entries.c.subject_tag == bindparam("tag"))
         .values(salt=None, sealed=None, subject_tag=None),
-        delete={table.name: sa.delete(table).where(in_scope(table)) for table in tables.logs},
+        delete={
+            # The head first: where policies guard a log, it is whole or gone.
+            table.name: sa.delete(table).where(in_scope(table))
+            for table in (tables.heads, tables.entries, tables.checkpoints, tables.open_intents)
+        },
     )

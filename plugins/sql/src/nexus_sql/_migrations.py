@@ -161,11 +161,8 @@ def _differences(connection: Connection, tables: Tables, setting: str) -> list[P
 
 
 def _columns(connection: Connection, tables: Tables) -> dict[str, set[str]]:
-    inspector, schema = sa.inspect(connection), tables.metadata.schema
-    return {
-        name: {column["name"] for column in inspector.get_columns(name, schema)}
-        for name in inspector.get_table_names(schema)
-    }
+    found = sa.inspect(connection).get_multi_columns(schema=tables.metadata.schema)
+    return {name: {column["name"] for column in columns} for (_, name), columns in found.items()}
 
 
 def _problem(setting: str, code: str, what: str, fix: str) -> Problem:

@@ -86,7 +86,7 @@ def server_problems(connection: Connection) -> Iterator[Problem]:
         )
     )
     wanted = {"fsync": "on", "full_page_writes": "on", "server_encoding": "UTF8"}
-    for name, value in rows.tuples():
+    for name, value in rows:
         if wanted.get(name, value) != value:
             fix = "create the database with UTF8" if "encod" in name else f"set {name} = on"
             yield problem("server_unsafe", f"the server has {name} = {value}", fix)

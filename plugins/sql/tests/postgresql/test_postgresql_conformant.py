@@ -1,0 +1,87 @@
+"""The suite finds both backends conformant on a real server, in both modes of logins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import nexus_sql
+import pytest
+from nexus_contracts import BackendHarness, Namespace, Report
+from nexus_contracts._bench import SCOPES
+
+from nexus_core.spi import SecretRef
+
+MODES: dict[str, dict[str, Any]] = {
+    "shared": {},
+    "per_scope": {
+        "logins": "per_scope",
+        "login_secret": SecretRef(env="NEXUS_TEST_PG_LOGINS"),
+        "tenants": tuple(sorted({scope.tenant_id for scope in SCOPES})),
+    },
+}
+
+
+@attrs.frozen
+class Rows:
+    """The back door: every row of every table, as the server's superuser sees and changes it."""
+
+    store: Any
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Rows by table and place."""
+        found: dict[str, bytes] = self.store.rows()
+        return found
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put bytes in the place of a row's largest one."""
+        table, _, place = name.partition("/")
+        column = {"log_entries": "sealed", "log_heads": "edge"}.get(table, "nx_body")
+        self.store.sql(f"UPDATE {{}}.{table} SET {column} = %s WHERE ctid = %s::tid", data, place)
+
+    def remove(self, name: str) -> None:
+        """Delete a row."""
+        table, _, place = name.partition("/")
+        self.store.sql(f"DELETE FROM {{}}.{table} WHERE ctid = %s::tid", place)
+
+
+@pytest.fixture
+def stores(cluster: Any) -> Iterator[Callable[[Namespace], Any]]:
+    """A store for each namespace that the suite makes."""
+    made: dict[str, Any] = {}
+
+    def store(namespace: Namespace) -> Any:
+        return made.setdefault(namespace.token, cluster.store(schema=f"n_{namespace.token}"))
+
+    yield store
+    for each in made.values():
+        each.drop()
+
+
+@pytest.mark.parametrize(
+    "mode",
+    # Logins for every scope of every store take a while to make.
+    ["shared", pytest.param("per_scope", marks=pytest.mark.servers)],
+)
+@pytest.mark.parametrize("role", ["atom_store", "audit_sink"])
+def test_sql_on_postgresql_is_conformant(
+    role: str,
+    mode: str,
+    stores: Callable[[Namespace], Any],
+    conformant: Callable[[BackendHarness, str], Report],
+) -> None:
+    """Everything that applies was run against a real PostgreSQL, and holds."""
+    harness = BackendHarness(
+        spec=getattr(nexus_sql, f"nexus_{role}")(),
+        settings=lambda namespace: stores(namespace).config(**MODES[mode]),
+        reality="real",
+        back_door=lambda namespace: Rows(stores(namespace)),
+        broken_settings=lambda namespace: {
+            "a schema that is not there": stores(namespace).config(schema_name="nowhere"),
+            "a database that is not there": stores(namespace).config(
+                url=stores(namespace).cluster.url("nobody").replace("_tests", "_none")
+            ),
+        },
+    )
+    conformant(harness, "postgresql" if mode == "shared" else "postgresql-per-scope")
