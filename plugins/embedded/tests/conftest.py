@@ -200,8 +200,9 @@ class Lab:
         assert self.spec.provision is not None
         return list(self.spec.provision(self.config, self.runtime))
 
-    def build(self) -> VectorBackend:
-        store = self.spec.factory(self.config, self.runtime)
+    def build(self, **settings: Any) -> VectorBackend:
+        config = self.config.model_copy(update=settings)
+        store = self.spec.factory(config, self.runtime)
         assert isinstance(store, VectorBackend)
         self.opened.append(store)
         return store

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nexus_embedded import _matrix, _parts
 from nexus_embedded._backend import EmbeddedVectors
-from nexus_embedded._lookups import Lookups
+from nexus_embedded._lookups import EQUAL, Lookups
 
 from nexus_core.spi import ContainsAll, Eq, Filter, In, IndexRef, IntegrityError, Ne, VectorBackend
 
@@ -36,10 +36,12 @@ def numbered(count: int, start: int = 0) -> list[Any]:
     return [(f"r{n:04d}", [float(n), 1.0, 0.0], {}) for n in range(start, start + count)]
 
 
-def test_the_cache_keeps_within_its_budget(make_lab: Callable[..., Lab]) -> None:
+@pytest.mark.parametrize(("scan", "row_bytes"), [("float32", 4 * 3 + 12), ("int8", 5 * 3 + 20)])
+def test_the_cache_keeps_within_its_budget(
+    make_lab: Callable[..., Lab], scan: str, row_bytes: int
+) -> None:
     """Ten indexes through a cache for two: all answers right, and never more than two kept."""
-    row_bytes = 4 * 3 + 12
-    lab = make_lab(cache_bytes=2 * 50 * row_bytes)
+    lab = make_lab(cache_bytes=2 * 50 * row_bytes, scan=scan)
     store = lab.build()
     refs = [
         store.create_index(lab.a, lab.definition(name=f"i{n}", metric="l2sq")) for n in range(10)
@@ -236,8 +238,8 @@ def test_a_transaction_older_than_a_kept_answer_reads_its_own(lab: Lab) -> None:
             write()
             with new._transaction(lab.a, "BEGIN") as after:
                 late = _parts.require_part(after, ref)
-                seen = lookups.find(after, late, "n", 1).tolist()
-            assert lookups.find(before, early, "n", 1).tolist() == [1, 2]
+                seen = lookups.find(after, late, EQUAL, "n", 1).tolist()
+            assert lookups.find(before, early, EQUAL, "n", 1).tolist() == [1, 2]
             assert seen == ([1, 2, 3] if late.gone == 0 else [2, 3])
 
 

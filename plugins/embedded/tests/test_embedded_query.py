@@ -202,8 +202,8 @@ def test_the_answer_survives_the_worst_rounding_of_the_first_pass(
     honest = module._products
     limit = dimension * 2.0**-24
 
-    def hostile(rows: Any, only: Any, queries: Any) -> Any:
-        exact = honest(rows, only, queries)
+    def hostile(multiply: Any, rows: Any, only: Any, queries: Any) -> Any:
+        exact = honest(multiply, rows, only, queries)
         lengths = norms if only is None else norms[only]
         worst = limit * lengths * np.linalg.norm(queries.astype(np.float64))
         # What belongs to the answer looks far, and what does not looks near.

@@ -21,12 +21,14 @@ __all__ = ["EmbeddedConfig", "nexus_vector_store"]
 
 def _build(config: EmbeddedConfig, runtime: Runtime) -> Backend:
     from nexus_embedded._backend import EmbeddedVectors
+    from nexus_embedded._kernel import product_for
 
     return EmbeddedVectors(
         runtime.path(config.root),
         cache_bytes=config.cache_bytes,
         busy_timeout=config.busy_timeout,
         connections=config.connections,
+        product=product_for(config.scan),
     )
 
 

@@ -35,6 +35,7 @@ from nexus_embedded._cache import MatrixCache
 from nexus_embedded._database import Handle
 from nexus_embedded._errors import from_sqlite, translated
 from nexus_embedded._fork import ForkGate
+from nexus_embedded._kernel import Product
 from nexus_embedded._lookups import Lookups
 from nexus_embedded._matrix import View
 from nexus_embedded._nearest import Neighbours, nearest
@@ -54,12 +55,19 @@ class EmbeddedVectors(VectorBackend):
     """
 
     def __init__(
-        self, root: Path, *, cache_bytes: int, busy_timeout: float, connections: int
+        self,
+        root: Path,
+        *,
+        cache_bytes: int,
+        busy_timeout: float,
+        connections: int,
+        product: Product | None,
     ) -> None:
         self._root = root.absolute()
         self._pool = Pool(self._root, busy_timeout=busy_timeout, limit=connections)
         self._gate = ForkGate(self._pool.release, patience=busy_timeout)
-        self._cache = MatrixCache(cache_bytes)
+        self._cache = MatrixCache(cache_bytes, coded=product is not None)
+        self._product = product
 
     def check(self) -> Sequence[Problem]:
         return _layout.problems(self._root)
@@ -165,7 +173,9 @@ class EmbeddedVectors(VectorBackend):
             rows = rows.reshape(-1, queries.dimension)
             return [
                 _hits(db, part, view, found, k, fields=include_fields, vectors=include_vectors)
-                for found in nearest(view, part.definition.metric, rows, k, chosen)
+                for found in nearest(
+                    view, part.definition.metric, rows, k, matching=chosen, product=self._product
+                )
             ]
 
     def _view(

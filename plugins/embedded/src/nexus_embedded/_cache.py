@@ -19,8 +19,9 @@ class MatrixCache:
     The cost of a call does not grow with the number of other scopes' matrices.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, *, coded: bool) -> None:
         self._budget = budget
+        self._coded = coded
         self._lock = threading.Lock()
         self._matrices: OrderedDict[_Key, Matrix] = OrderedDict()
         self._sizes: dict[_Key, int] = {}
@@ -33,7 +34,7 @@ class MatrixCache:
         with self._lock:
             matrix = self._matrices.get(key)
             if matrix is None or matrix.incarnation != part.incarnation:
-                matrix = self._matrices[key] = Matrix(part)
+                matrix = self._matrices[key] = Matrix(part, coded=self._coded)
                 self._scopes.setdefault(scope, set()).add(key)
             self._matrices.move_to_end(key)
             return matrix

@@ -29,15 +29,16 @@ _LOOKUPS: Final = 16
 
 
 class Lookups:
-    """Answers of look-ups for single values, of one incarnation of an index. Thread-safe.
+    """Answers of look-ups, of one incarnation of an index. Thread-safe.
 
-    A row's number is in an answer or not for as long as the row is there, so an answer is caught
-    up by the numbers given since, less those removed since.
+    A row's number is in an answer or not for as long as the row is there, so an answer for a single
+    value is caught up by the numbers given since, less those removed since. One for a range, whose
+    new numbers stand in as many places as it has values, is read anew when anything was written.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, Value], tuple[int, int, Numbers]] = OrderedDict()
+        self._known: OrderedDict[tuple[Value, ...], tuple[int, int, Numbers]] = OrderedDict()
 
     @property
     def bytes(self) -> int:
@@ -45,16 +46,20 @@ class Lookups:
         with self._lock:
             return sum(numbers.nbytes for _, _, numbers in self._known.values())
 
-    def find(self, db: sqlite3.Connection, part: Part, field: str, value: Value) -> Numbers:
-        """The rows with the value, as the transaction that is open on ``db`` has them."""
+    def find(self, db: sqlite3.Connection, part: Part, sql: str, *term: Value) -> Numbers:
+        """What a look-up answers in the transaction that is open on ``db``."""
+        # 1 and 1.0 are equal, and so are the rows that have them.
+        key = sql, *term
         with self._lock:
-            known = self._known.get((field, value))
+            known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
         if known is not None and known[:2] == (part.next, part.gone):
             return known[2]
-        numbers = self._caught_up(db, part, (field, value), known)
+        numbers = self._caught_up(db, part, sql, term, known)
         with self._lock:
-            self._known[field, value] = part.next, part.gone, numbers
-            self._known.move_to_end((field, value))
+            self._known[key] = part.next, part.gone, numbers
+            self._known.move_to_end(key)
             if len(self._known) > _LOOKUPS:
                 self._known.popitem(last=False)
         return numbers
@@ -63,11 +68,17 @@ class Lookups:
     def _caught_up(
         db: sqlite3.Connection,
         part: Part,
-        term: tuple[str, Value],
+        sql: str,
+        term: tuple[Value, ...],
         known: tuple[int, int, Numbers] | None,
     ) -> Numbers:
-        if known is None or known[0] > part.next or not part.floor <= known[1] <= part.gone:
-            return read_numbers(db, EQUAL, part.part, *term)
+        if (
+            known is None
+            or sql is not EQUAL
+            or known[0] > part.next
+            or not part.floor <= known[1] <= part.gone
+        ):
+            return read_numbers(db, sql, part.part, *term)
         since, gone, numbers = known
         added = read_numbers(db, _EQUAL_SINCE, part.part, *term, since)
         removed = read_numbers(db, REMOVED, part.part, gone)

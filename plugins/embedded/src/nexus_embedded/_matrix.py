@@ -1,5 +1,7 @@
 """An index's vectors in memory: one contiguous float32 matrix, caught up with the file.
 
+Where int8 products are at hand, the vectors' codes lie beside them, a quarter as large.
+
 Rows lie in the order of their numbers. New rows are appended behind those that readers may be
 looking at; removed ones stay until enough of them have gathered, and readers are told to pass
 over them. So a ``View`` stays as it is while the matrix goes on.
@@ -13,14 +15,15 @@ from typing import Final
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
 from nexus_core.spi import IntegrityError
+from nexus_embedded._codes import Codes, Narrow, encoded, moved
 from nexus_embedded._exact import Rows
 from nexus_embedded._lookups import REMOVED, Lookups, Numbers, found, read_numbers
 from nexus_embedded._parts import Part
 
-_CHUNK_BYTES: Final = 1 << 20
+# Of vectors read at a time, so that what is computed of them stays in the processor's cache.
+_CHUNK_BYTES: Final = 128 << 10
 # Room for new rows; memory that is never touched is never taken.
 _ROOM: Final = 1024
 _LOG_SHARE: Final = 4
@@ -35,13 +38,14 @@ _LOAD: Final = (
 class View:
     """An index at one moment. ``dead`` are positions of rows that are no longer there.
 
-    ``norms`` are each row's length to float32 precision.
+    ``norms`` are each row's length to float32 precision; ``codes`` are there if they were wanted.
     """
 
     rows: Rows
     numbers: Numbers
-    norms: npt.NDArray[np.float32]
+    norms: Narrow
     dead: Numbers
+    codes: Codes | None = None
 
     def __len__(self) -> int:
         return len(self.rows) - self.dead.size
@@ -61,22 +65,25 @@ class View:
 
 
 class Matrix:
-    """The vectors of one incarnation of an index, and its filters' answers.
+    """The vectors of one incarnation of an index, their codes if wanted, its filters' answers.
 
     Hold ``lock`` around ``ahead_of`` and ``view``.
     """
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, *, coded: bool) -> None:
         self.incarnation = part.incarnation
         self.lock = threading.Lock()
         self.lookups = Lookups()
         self._dimension = part.definition.dimension
+        self._metric = part.definition.metric
+        self._coded = coded
         self._reset()
 
     @property
     def bytes(self) -> int:
         """Memory in use."""
-        return self._used * (4 * self._dimension + 12) + self._dead.nbytes + self.lookups.bytes
+        each = 4 * self._dimension + 12 + (self._dimension + 8) * self._coded
+        return self._used * each + self._dead.nbytes + self.lookups.bytes
 
     def ahead_of(self, part: Part) -> bool:
         """Whether another thread has brought the matrix past the transaction that read ``part``."""
@@ -90,7 +97,13 @@ class Matrix:
             self._reset()
             raise
         used = self._used
-        return View(self._rows[:used], self._numbers[:used], self._norms[:used], self._dead)
+        return View(
+            self._rows[:used],
+            self._numbers[:used],
+            self._norms[:used],
+            self._dead,
+            self._codes[:used] if self._coded else None,
+        )
 
     def _reset(self, room: int = 0) -> None:
         self._used = 0
@@ -98,7 +111,8 @@ class Matrix:
         self._gone = 0
         self._rows: Rows = np.empty((room, self._dimension), np.float32)
         self._numbers: Numbers = np.empty(room, np.int64)
-        self._norms: npt.NDArray[np.float32] = np.empty(room, np.float32)
+        self._norms: Narrow = np.empty(room, np.float32)
+        self._codes = Codes.empty(room if self._coded else 0, self._dimension)
         self._dead: Numbers = np.empty(0, np.int64)
 
     def _catch_up(self, db: sqlite3.Connection, part: Part) -> None:
@@ -138,6 +152,8 @@ class Matrix:
             self._rows[start:end] = rows
             self._numbers[start:end] = numbers
             self._norms[start:end] = norms
+            if self._coded:
+                self._codes.put(start, encoded(wide, norms, self._metric))
             self._used = end
 
     def _compact(self) -> None:
@@ -149,11 +165,11 @@ class Matrix:
         self._dead = np.empty(0, np.int64)
 
     def _move(self, kept: Numbers, room: int) -> None:
-        for name in ("_rows", "_numbers", "_norms"):
-            old = getattr(self, name)
-            new = np.empty((room, *old.shape[1:]), old.dtype)
-            np.take(old, kept, axis=0, out=new[: kept.size], mode="clip")
-            setattr(self, name, new)
+        self._rows = moved(self._rows, kept, room)
+        self._numbers = moved(self._numbers, kept, room)
+        self._norms = moved(self._norms, kept, room)
+        if self._coded:
+            self._codes = self._codes.moved(kept, room)
 
 
 def _with_room(rows: int) -> int:

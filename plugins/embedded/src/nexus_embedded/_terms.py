@@ -86,12 +86,12 @@ def matching(
 ) -> Matching:
     """Evaluate a checked filter over an index, in the transaction that is open on ``db``.
 
-    With ``lookups``, answers for single values are kept there and caught up instead of read anew.
+    With ``lookups``, answers are kept there instead of read anew.
     """
 
     def find(sql: str, field: str, *values: Value) -> Numbers:
-        if lookups is not None and sql is EQUAL:
-            return lookups.find(db, part, field, values[0])
+        if lookups is not None:
+            return lookups.find(db, part, sql, field, *values)
         return read_numbers(db, sql, part.part, field, *values)
 
     def evaluate(node: Filter) -> Matching:
