@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from importlib import import_module
@@ -21,7 +28,7 @@ RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX"
 LIKE_THE_CORE = "CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
 
 
-@attrs.frozen
+@attrs.define
 class Server:
     """A server, and what its superuser does there."""
 
@@ -159,3 +166,63 @@ def audit(place: Database, runtime: Runtime) -> Iterator[AuditBackend]:
     assert isinstance(backend, AuditBackend)
     yield backend
     backend.close()
+
+
+@attrs.define
+class OwnServer(Server):
+    """A server of one test, which may kill it and start it again."""
+
+    running: subprocess.Popen[bytes] | None = None
+
+    def kill(self) -> None:
+        """End it at once, as the kernel does when memory is short."""
+        os.kill(self.info["pid"], signal.SIGKILL)
+        while self.answers():
+            time.sleep(0.01)
+
+    def answers(self) -> bool:
+        """Whether anything listens at its port."""
+        with socket.socket() as probe:
+            return probe.connect_ex((self.info["host"], self.info["port"])) == 0
+
+    def start(self, *options: str) -> None:
+        """Start it over the files that it had."""
+        # It ends when its standard input does, and so with this process however that ends.
+        watched = 'trap "" HUP; "$@" & read -r _; kill $!; wait'
+        self.running = subprocess.Popen(
+            ["/bin/sh", "-c", watched, "sh", *self.info["restart"], *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(600):
+            with contextlib.suppress(Exception):
+                self.sql("SELECT 1")
+                return
+            time.sleep(0.05)
+        raise AssertionError("the server did not come back")
+
+    def stop(self) -> None:
+        """End what this test started."""
+        if self.running is not None:
+            self.running.communicate()
+
+
+@pytest.fixture
+def own(mariadb: Server) -> Iterator[OwnServer]:
+    """A server that no other test uses."""
+    root = Path(__file__).resolve().parents[4]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tools.servers", "mariadb"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        found = OwnServer(json.loads(child.stdout.readline()))
+        try:
+            yield found
+        finally:
+            found.stop()

@@ -25,6 +25,9 @@ from nexus_core.spi import (
 
 pytestmark = pytest.mark.servers
 SCOPE = Scope("t1", "dev")
+EDGE = Record(
+    "edges", "a", 1, {"parent": "p", "child": "c", "relation": "r", "created_at": 0}, b"", b""
+)
 
 
 def open_atoms(config: nexus_sql.SqlConfig, runtime: Runtime) -> AtomBackend:
@@ -95,9 +98,8 @@ def test_an_owner_makes_what_the_stores_user_only_uses(
         config = place.config(owner={"env": "NEXUS_OWNER"})
         assert len(provision(config, runtime)) == 2
         assert problems(config, runtime) == []
-        fields = {"parent": "p", "child": "c", "relation": "r", "created_at": 0}
         store = open_atoms(config, runtime)
-        store.commit(SCOPE, [Insert(Record("edges", "a", 1, fields, b"", b""))])
+        store.commit(SCOPE, [Insert(EDGE)])
         store.close()
         monkeypatch.setenv("NEXUS_OWNER", url.rpartition("/")[0] + "/mysql")
         with pytest.raises(ConfigurationError) as caught:
@@ -108,6 +110,7 @@ def test_an_owner_makes_what_the_stores_user_only_uses(
         place.drop()
 
 
+TEXT = "VARCHAR(1024) CHARACTER SET utf8mb4"
 DAMAGE: dict[str, tuple[str, str]] = {
     "a newer schema": ("INSERT INTO nexus_schema VALUES (99, 0)", "sql.schema_newer"),
     "a table without transactions": (
@@ -115,13 +118,11 @@ DAMAGE: dict[str, tuple[str, str]] = {
         "sql.schema_engine",
     ),
     "texts that compare by letters": (
-        "ALTER TABLE record_atoms MODIFY kind VARCHAR(1024)"
-        " CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL",
+        f"ALTER TABLE record_atoms MODIFY kind {TEXT} COLLATE utf8mb4_general_ci NOT NULL",
         "sql.schema_collation",
     ),
     "texts that are padded": (
-        "ALTER TABLE log_entries MODIFY operation VARCHAR(1024)"
-        " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL",
+        f"ALTER TABLE log_entries MODIFY operation {TEXT} COLLATE utf8mb4_bin NOT NULL",
         "sql.schema_collation",
     ),
     "texts that cannot hold all": (
@@ -260,11 +261,10 @@ def test_the_servers_own_settings_are_read(provisioned: Any, runtime: Runtime) -
     try:
         server.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2, GLOBAL read_only = 1")
         assert codes(provisioned.config(), runtime) == ["sql.server", "sql.server"]
+        store = open_atoms(provisioned.config(), runtime)
         with pytest.raises(PermissionDeniedError):
-            fields = {"parent": "p", "child": "c", "relation": "r", "created_at": 0}
-            open_atoms(provisioned.config(), runtime).commit(
-                SCOPE, [Insert(Record("edges", "a", 1, fields, b"", b""))]
-            )
+            store.commit(SCOPE, [Insert(EDGE)])
+        store.close()
     finally:
         server.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1, GLOBAL read_only = 0")
     assert problems(provisioned.config(), runtime) == []
