@@ -102,7 +102,7 @@ class SqlConfig(BackendConfig):
     """Servers: how long a new connection may take."""
 
     answer_timeout_seconds: int = Field(default=300, ge=2, le=86400)
-    """MariaDB: how long the server may take over one statement before it is given up for lost."""
+    """Servers: how long one may take over a statement before it is given up for lost."""
 
     connection_lifetime_seconds: float = Field(default=1800.0, gt=0)
     """Servers: after how long a connection is replaced by a new one."""

@@ -73,10 +73,6 @@ _CLEAN: Final = (
     "coalesce(current_setting('nexus.tenant', true), '') = ''"
     " AND coalesce(current_setting('nexus.env', true), '') = '' AND session_user = current_user"
 )
-_IDENTITY: Final = (
-    "SELECT (pg_control_system()).system_identifier::text || CASE WHEN pg_is_in_recovery()"
-    " THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
-)
 _INT64: Final = range(-(2**63), 2**63)
 _SETTLE_SECONDS: Final = 15.0
 
@@ -107,6 +103,7 @@ class PostgresDatabase(Database):
             "pool_size",
             "pool_timeout_seconds",
             "connect_timeout_seconds",
+            "answer_timeout_seconds",
             "connection_lifetime_seconds",
         )
     )
@@ -250,7 +247,7 @@ class PostgresDatabase(Database):
         return login_of(self._url.database, self._schema, scope)
 
     def _connect(self) -> Any:
-        import psycopg
+        from nexus_sql._postgresql_driver import connect
 
         login = self._wanted.login
         password = self._secrets.get("password")
@@ -267,8 +264,9 @@ class PostgresDatabase(Database):
             url["host"] = self._url.host
         if self._url.port is not None:
             url["port"] = self._url.port
-        # Transactions are begun by ``begin`` alone; outside of one, no statement has a scope.
-        return psycopg.connect(**{**url, **self._connect_arguments(), **given}, autocommit=True)
+        # A lock is waited for by the server, which says so when that has taken too long.
+        patience = self._config.answer_timeout_seconds + self._config.busy_timeout_seconds
+        return connect(patience, **{**url, **self._connect_arguments(), **given})
 
     def _login_secret(self) -> bytes:
         return self._secrets["login_secret"].reveal()
@@ -314,7 +312,9 @@ class PostgresDatabase(Database):
             self._look(connection)
         info = connection.info
         if write and "nexus_server" not in info:
-            info["nexus_server"] = _server_of(driver)
+            from nexus_sql._postgresql_driver import server_of
+
+            info["nexus_server"] = server_of(driver)
         # Both names are made of a-z, 0-9, '_' and '-', as every Scope's are.
         parts = [
             f"set_config('nexus.tenant', '{scope.tenant_id}', true)",
@@ -361,7 +361,7 @@ class PostgresDatabase(Database):
     def settle(self, mark: object) -> Outcome:
         if not isinstance(mark, Mark) or not mark.server:
             return Outcome.UNKNOWN
-        deadline = time.monotonic() + _SETTLE_SECONDS
+        deadline = time.monotonic() + min(_SETTLE_SECONDS, self._config.answer_timeout_seconds)
         self.pool.drop_idle()
         while time.monotonic() < deadline:
             status = self._status(mark)
@@ -372,6 +372,8 @@ class PostgresDatabase(Database):
 
     def _status(self, mark: Mark) -> Outcome | None:
         """What the server says of a transaction; ``None`` where asking again may tell more."""
+        from nexus_sql._postgresql_driver import server_of
+
         try:
             connection = self.pool.borrow(mark.login)
         except StoreError:
@@ -384,7 +386,7 @@ class PostgresDatabase(Database):
         try:
             driver: Any = connection.connection.driver_connection
             # After a failover the number may have been given to another transaction.
-            if _server_of(driver) != mark.server:
+            if server_of(driver) != mark.server:
                 return Outcome.UNKNOWN
             row = driver.execute(
                 "SELECT pg_xact_status(%s::xid8)", (mark.transaction,), prepare=False
@@ -441,13 +443,3 @@ class PostgresDatabase(Database):
 
 def _array_of(column: sa.Column[Any]) -> str:
     return next(name for kind, name in _ARRAYS if isinstance(column.type, kind))
-
-
-def _server_of(driver: Any) -> str:
-    """Which server this is, and in which of its lives; empty where it will not say."""
-    import psycopg
-
-    try:
-        return str(driver.execute(_IDENTITY, prepare=False).fetchone()[0])
-    except psycopg.errors.InsufficientPrivilege:
-        return ""

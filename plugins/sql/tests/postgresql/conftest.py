@@ -1,4 +1,6 @@
-"""A PostgreSQL server, a database with an owner on it, and stores: each a schema of that database."""
+"""A PostgreSQL server, a database with an owner on it, and stores: each a schema of it."""
+
+# ruff: noqa: S608  # names of tables and schemas, made here
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import nexus_sql
@@ -149,24 +152,21 @@ def name(connection: psycopg.Connection[Any], tenant: str, env: str) -> None:
 def cluster(server: Callable[[str], Mapping[str, Any]]) -> Iterator[Cluster]:
     """A server where the superuser is trusted, and everybody else has a password."""
     found = Cluster(server("postgres"))
+    quoted = OWNER_PASSWORD.replace("'", "''")
     for statement in (
         f"CREATE DATABASE {DATABASE} ENCODING 'UTF8'",
-        f"CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{OWNER_PASSWORD.replace(chr(39), chr(39) * 2)}'",
+        f"CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{quoted}'",
         f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}",
     ):
         found.sql(statement, dbname="postgres")
-    lines = found.sql("SELECT pg_read_file(current_setting('hba_file'))")[0][0]
+    [[file, lines]] = found.sql("SELECT current_setting('hba_file'), pg_read_file('pg_hba.conf')")
     rules = (
         f"host {DATABASE} postgres 127.0.0.1/32 trust\n"
         f"host {DATABASE} all 127.0.0.1/32 scram-sha-256\n{lines}"
     )
-    place = found.sql("SHOW hba_file")[0][0]
-    found.sql(f"COPY (SELECT unnest(string_to_array($${rules}$$, E'\\n'))) TO '{place}'")
+    found.sql(f"COPY (SELECT unnest(string_to_array($${rules}$$, E'\\n'))) TO '{file}'")
     found.sql("SELECT pg_reload_conf()")
-    password = OWNER_PASSWORD.replace("%", "%25").replace("@", "%40").replace('"', "%22")
-    owner = found.url(OWNER).replace(
-        f"{OWNER}@", f"{OWNER}:{password.replace(chr(39), '%27').replace(' ', '%20')}@"
-    )
+    owner = found.url(f"{OWNER}:{quote(OWNER_PASSWORD)}")
     given = {**VARIABLES, "NEXUS_TEST_PG_OWNER": owner}
     os.environ.update(given)
     yield found
