@@ -5,7 +5,8 @@ fresh store. Its two transcripts (values, errors and their texts, order, counts)
 A control comes first: the scope alone, twice; where that differs, the verdict is *indeterminate*.
 
 A later call may use what an earlier one of the same scope returned, by ``Ref``. Values that no two
-runs share (ETags, times, incarnations) are renamed by first occurrence before they are compared.
+runs share (ETags, incarnations) are renamed by first occurrence before they are compared, and times
+are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from nexus_contracts._bench import Bench, Indeterminate, Violation
 from nexus_contracts._watch import short
 from nexus_core import NexusError, Scope
 
-OPAQUE: Final = frozenset(("etag", "modified_at", "version_id", "incarnation", "recorded_at"))
+OPAQUE: Final = frozenset(("etag", "version_id", "incarnation"))
+# An engine's clock may tick in seconds: whether two times are equal is chance, and nobody's secret.
+TIMES: Final = frozenset(("modified_at", "recorded_at"))
 
 
 class UnresolvedError(Exception):
@@ -181,6 +184,8 @@ def _moved(call: Call, places: Sequence[int]) -> Call:
 
 def plain(value: Any, names: dict[tuple[str, Any], str], field: str = "") -> Any:
     """A value as data that can be compared, with opaque parts renamed by first occurrence."""
+    if field in TIMES and value is not None:
+        return field
     if field in OPAQUE and value is not None:
         return names.setdefault((field, value), f"{field}#{len(names)}")
     if attrs.has(type(value)):
