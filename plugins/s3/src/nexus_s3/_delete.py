@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from nexus_core.spi import (
@@ -17,6 +19,8 @@ from nexus_s3._parts import abort, uploads
 from nexus_s3._write import expected, mismatch
 
 _BATCH: Final = 1000
+# What no XML can hold, and so no request that names many keys.
+_UNWRITABLE: Final = re.compile("[\ufffe\uffff]")
 # How often a scope is gone through: others may be writing to it while it is erased.
 _ROUNDS: Final = 5
 
@@ -82,15 +86,23 @@ def delete_many(
 def _batch(
     patience: Patience, client: Any, bucket: str, objects: Sequence[Mapping[str, str]]
 ) -> list[tuple[str, Kind]]:
+    """Delete up to a thousand versions; give those that the engine refused, and why."""
+    refused: list[tuple[str, Kind]] = []
+    for each in objects:
+        if _UNWRITABLE.search(each["Key"]):
+            try:
+                patience.repeat(partial(call, client, "delete_object", Bucket=bucket, **each))
+            except Failure as failure:
+                refused.append((each["Key"], failure.kind))
+    written = [each for each in objects if not _UNWRITABLE.search(each["Key"])]
+    if not written:
+        return refused
     answer = patience.repeat(
         lambda: call(
-            client,
-            "delete_objects",
-            Bucket=bucket,
-            Delete={"Objects": list(objects), "Quiet": True},
+            client, "delete_objects", Bucket=bucket, Delete={"Objects": written, "Quiet": True}
         )
     )
-    return [
+    return refused + [
         (str(each.get("Key")), classify_code(each.get("Code")))
         for each in answer.get("Errors") or ()
     ]

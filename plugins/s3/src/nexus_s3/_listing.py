@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
+from urllib.parse import unquote_plus
 
 from nexus_core.spi import (
     ForeignNameError,
@@ -15,6 +17,7 @@ from nexus_core.spi import (
     object_prefix,
 )
 from nexus_s3._engine import Patience, call
+from nexus_s3._failures import Failure, Kind
 from nexus_s3._record import bare
 
 
@@ -32,20 +35,23 @@ def page(
 ) -> ObjectPage:
     """See ``RawBackend.list``. ``root`` is what all of the store's names begin with.
 
-    An engine may give a rolled-up prefix once more after it was named as the starting point, and
-    names that no key could have made (a folder's marker) are left out; a page that is empty
-    because of that is followed by the next.
+    Some engines give the starting point itself once more, a key or a rolled-up prefix, so one name
+    more than is wanted is asked for. Names that no key could have made (a folder's marker) are left
+    out; a page that is empty because of that is followed by the next.
     """
     home = root + object_prefix(scope)
-    asked: dict[str, Any] = {"Bucket": bucket, "Prefix": home + prefix, "MaxKeys": limit}
+    asked: dict[str, Any] = {"Bucket": bucket, "Prefix": home + prefix, "MaxKeys": limit + 1}
     if delimiter is not None:
         asked["Delimiter"] = delimiter
     if after is not None:
         asked["StartAfter"] = home + after
     while True:
-        answer = patience.told(lambda: call(client, "list_objects_v2", **asked.copy()))
-        items = tuple(_entries(answer.get("Contents") or (), root, home, scope, after))
-        prefixes = tuple(_rolled(answer.get("CommonPrefixes") or (), home, after))
+        answer = patience.told(partial(_asked, client, asked.copy()))
+        items = {
+            each.key: each
+            for each in _entries(answer.get("Contents") or (), root, home, scope, after)
+        }
+        prefixes = set(_rolled(answer.get("CommonPrefixes") or (), home, after))
         more = bool(answer.get("IsTruncated"))
         if items or prefixes or not more:
             break
@@ -54,12 +60,43 @@ def page(
             raise IntegrityError("the engine's listing does not move on")
         asked["ContinuationToken"] = following
         asked.pop("StartAfter", None)
-    shown = [item.key for item in items] + list(prefixes)
+    found = sorted((*items, *prefixes), key=str.encode)
+    shown = found[:limit]
     return ObjectPage(
-        items=items,
-        prefixes=prefixes,
-        next_after=max(shown, key=str.encode) if more and shown else None,
+        items=tuple(items[name] for name in shown if name in items),
+        prefixes=tuple(name for name in shown if name in prefixes),
+        next_after=shown[-1] if shown and (more or len(found) > limit) else None,
     )
+
+
+def _asked(client: Any, asked: dict[str, Any]) -> Mapping[str, Any]:
+    """One page of the engine's.
+
+    Names come as they are, because an engine that encodes them may compare encoded ones with a
+    starting point that is not. The few characters that XML cannot hold make that unreadable, and
+    then they are asked for in the encoded form.
+    """
+    answer: Mapping[str, Any]
+    try:
+        answer = call(client, "list_objects_v2", **asked)
+    except Failure as failure:
+        # The library makes a failure of the engine's out of an answer that it cannot read.
+        if failure.kind not in (Kind.STRANGE, Kind.BUSY):
+            raise
+    else:
+        return answer
+    answer = call(client, "list_objects_v2", EncodingType="url", **asked)
+    if answer.get("EncodingType") != "url":
+        raise Failure(Kind.STRANGE)
+    return {
+        **answer,
+        "Contents": [
+            {**each, "Key": unquote_plus(each["Key"])} for each in answer.get("Contents") or ()
+        ],
+        "CommonPrefixes": [
+            {"Prefix": unquote_plus(each["Prefix"])} for each in answer.get("CommonPrefixes") or ()
+        ],
+    }
 
 
 def _entries(

@@ -94,6 +94,9 @@ class _Stream:
             if self._response.get("ContentRange"):
                 raise _other_range()
         else:
+            if not length and not self._response.get("ContentRange"):
+                # Some engines answer so where there is no byte that a range could hold.
+                range.resolve(0)
             start, stop, size = _content_range(self._response)
             if stop - start != length or (start, stop) != range.resolve(size):
                 raise _other_range()

@@ -26,6 +26,9 @@ from botocore.credentials import (  # type: ignore[import-untyped]
     InstanceMetadataProvider,
     RefreshableCredentials,
 )
+from botocore.handlers import (  # type: ignore[import-untyped]
+    set_list_objects_encoding_type_url,
+)
 from botocore.utils import InstanceMetadataFetcher  # type: ignore[import-untyped]
 
 from nexus_core.spi import (
@@ -138,7 +141,7 @@ class Clients:
     def _client(self, service: str, endpoint: str | None, session: Any) -> Any:
         aws = endpoint == AWS
         config = self._config
-        return session.create_client(
+        client = session.create_client(
             service,
             region_name=config.region,
             endpoint_url=None if aws else endpoint,
@@ -164,6 +167,11 @@ class Clients:
             ),
             **({} if session.get_credentials() is not None else self._keys),
         )
+        # Listings ask for it themselves, where they need it; see `_listing`.
+        client.meta.events.unregister(
+            "before-parameter-build.s3.ListObjectsV2", set_list_objects_encoding_type_url
+        )
+        return client
 
     def _assumed(self, scope: Scope) -> Any:
         """A client whose credentials are a session's that may touch one scope alone."""
