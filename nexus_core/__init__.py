@@ -71,6 +71,8 @@ if TYPE_CHECKING:
         Atom,
         NewAtom,
     )
+    from nexus_core._handles.erasing import Erasure
+    from nexus_core._handles.erasure import ErasureHandle
     from nexus_core._handles.events import EventPage, EventsHandle
     from nexus_core._handles.gate import Observation
     from nexus_core._handles.governance import Governance
@@ -252,6 +254,8 @@ _HOME = {
         "Atom",
         "NewAtom",
     ),
+    "nexus_core._handles.erasing": ("Erasure",),
+    "nexus_core._handles.erasure": ("ErasureHandle",),
     "nexus_core._handles.events": (
         "EventPage",
         "EventsHandle",
@@ -426,6 +430,8 @@ __all__ = [
     "Env",
     "Eq",
     "ErasedRecord",
+    "Erasure",
+    "ErasureHandle",
     "EventExporter",
     "EventPage",
     "EventsHandle",

@@ -20,6 +20,7 @@ from nexus_core._handles.atoms import AtomsHandle
 from nexus_core._handles.audit import AuditHandle
 from nexus_core._handles.definitions import DefinitionsHandle
 from nexus_core._handles.deployment import Clock, Deployment, wall_clock
+from nexus_core._handles.erasure import ErasureHandle
 from nexus_core._handles.events import EventsHandle
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.lineage import LineageHandle
@@ -49,6 +50,7 @@ class Request:
         "atoms",
         "audit",
         "definitions",
+        "erasure",
         "events",
         "lineage",
         "raw",
@@ -64,6 +66,7 @@ class Request:
         self.lineage = LineageHandle(gate)
         self.definitions = DefinitionsHandle(gate)
         self.events = EventsHandle(gate)
+        self.erasure = ErasureHandle(gate)
         self.audit = AuditHandle(gate)
         self._ingest = IngestFlow(gate)
         self._retrieve = RetrieveFlow(gate)

@@ -22,6 +22,7 @@ HANDLES = {
     "lineage": "LineageHandle",
     "definitions": "DefinitionsHandle",
     "events": "EventsHandle",
+    "erasure": "ErasureHandle",
     "audit": "AuditHandle",
 }
 BUILTINS = set(dir(__builtins__))

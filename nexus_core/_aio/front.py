@@ -15,6 +15,7 @@ from nexus_core._aio.handles import (
     AsyncAtomsHandle,
     AsyncAuditHandle,
     AsyncDefinitionsHandle,
+    AsyncErasureHandle,
     AsyncEventsHandle,
     AsyncLineageHandle,
     AsyncRawHandle,
@@ -44,6 +45,7 @@ class AsyncRequest:
         "atoms",
         "audit",
         "definitions",
+        "erasure",
         "events",
         "lineage",
         "raw",
@@ -60,6 +62,7 @@ class AsyncRequest:
         self.lineage = AsyncLineageHandle(sync.lineage, bridge)
         self.definitions = AsyncDefinitionsHandle(sync.definitions, bridge)
         self.events = AsyncEventsHandle(sync.events, bridge)
+        self.erasure = AsyncErasureHandle(sync.erasure, bridge)
         self.audit = AsyncAuditHandle(sync.audit, bridge)
 
     @property

@@ -46,6 +46,7 @@ DETAILS: Final = frozenset(
         "lock",
         "method",
         "metric",
+        "objects",
         "original_operation",
         "parent",
         "permission",
@@ -60,6 +61,7 @@ DETAILS: Final = frozenset(
         "required_role",
         "retain_until",
         "schema_version",
+        "sealed",
         "setting",
         "sha256",
         "source",
@@ -69,6 +71,7 @@ DETAILS: Final = frozenset(
         "trusted_size",
         "valid_from",
         "valid_until",
+        "vectors",
         "version",
     )
 )

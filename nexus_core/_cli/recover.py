@@ -40,6 +40,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             "ingests": [item_data(item) for item in recovery.ingests],
             "settled": recovery.settled,
             "uploads": recovery.uploads,
+            "erasures": len(recovery.erasures),
         }
     )
     console.table(
@@ -51,6 +52,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     )
     interrupted = plural(len(recovery.ingests), "interrupted ingest")
     console.say(f"{interrupted}, {plural(recovery.settled, 'audit record')} settled")
+    if recovery.erasures:
+        console.say(f"{plural(len(recovery.erasures), 'interrupted erasure')} finished")
     if recovery.uploads:
         console.say(f"{plural(recovery.uploads, 'abandoned upload')} removed")
     return OK

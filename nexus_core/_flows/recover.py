@@ -14,6 +14,7 @@ from nexus_core._audit import AuditRecord, ErasedRecord, decode
 from nexus_core._flows.ingest import Ingested, IngestFlow
 from nexus_core._flows.intents import Intents
 from nexus_core._handles.deployment import OpenStore
+from nexus_core._handles.erasing import Erasing, Erasure
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import UNSPECIFIED, Ledger, body_of
@@ -44,12 +45,13 @@ UNTOLD: Final = frozenset(
 
 @attrs.frozen(kw_only=True)
 class Recovery:
-    """What recovery did: the ingests it completed or undid, the audit records it settled, and the
-    abandoned uploads it removed."""
+    """What recovery did: the ingests it completed or undid, the erasures it finished, the audit
+    records it settled, and the abandoned uploads it removed."""
 
     ingests: tuple[Ingested, ...]
     settled: int
     uploads: int = 0
+    erasures: tuple[Erasure, ...] = ()
 
 
 @final
@@ -73,10 +75,18 @@ class RecoverFlow:
         self._gate.admit(Action.RECOVER)
         before = self._gate.now() - int(older_than * 1_000_000)
         done: list[Ingested] = []
+        erased: list[Erasure] = []
         if self._gate.runtime.has(StoreRole.ATOMS):
+            erasing = Erasing(self._gate)
+            erased = [erasing.resume(intent) for intent in list(erasing.pending(before=before))]
             for intent in list(self._intents.pending(before=before)):
                 done.append(self._resume(intent))
-        return Recovery(ingests=tuple(done), uploads=self._sweep(), settled=self._settle(before))
+        return Recovery(
+            ingests=tuple(done),
+            erasures=tuple(erased),
+            uploads=self._sweep(),
+            settled=self._settle(before),
+        )
 
     def _sweep(self) -> int:
         """Delete what was uploaded and never registered, once nothing can register it any more."""

@@ -59,7 +59,7 @@ class Mutation:
 
     ``begun`` says that a part of several took effect, so that a failure's outcome is unknown
     until recovery, whatever the failing part says of itself. ``tell`` writes the event of an
-    effect that shares no transaction with it.
+    effect that shares no transaction with it. ``details`` go into the outcome record.
     """
 
     operation: str
@@ -67,6 +67,7 @@ class Mutation:
     unchanged: bool = False
     begun: bool = False
     tell: Callable[[], None] | None = None
+    details: dict[str, int] = attrs.field(factory=dict)
 
 
 @final
@@ -180,7 +181,7 @@ class Gate:
                     outcome,
                     at=self.now(),
                     ids=self._deployment.redacted(mutation.ids),
-                    details={"reason": known.value},
+                    details={**mutation.details, "reason": known.value},
                 )
             )
             self.observe(action, outcome, mutation.operation, len(mutation.ids))

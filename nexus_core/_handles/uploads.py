@@ -81,7 +81,7 @@ class Uploads:
     ) -> PresignedUpload:
         """Sign an upload to a staging key of its own, and seal what it is to become."""
         now = self._gate.now()
-        staging = STAGING + new_id(now / 1_000_000)
+        staging = staging_of(self._gate, governance.subject) + new_id(now / 1_000_000)
 
         def run(store: OpenStore) -> SignedUrl:
             for capability in ("presign_put", "copy", "conditional_create"):
@@ -209,3 +209,10 @@ class Uploads:
                 break
         self._objects.erase(old)
         return len(old)
+
+
+def staging_of(gate: Gate, subject: str | None) -> str:
+    """Where uploads about a subject land: apart from others', so that they can be erased."""
+    if subject is None:
+        return f"{STAGING}none/"
+    return f"{STAGING}{gate.deployment.keys.subject_tag(gate.scope, subject)[:16].hex()}/"

@@ -35,7 +35,7 @@
         ├── UnauthenticatedError                     the backend refused our credentials
         ├── PermissionDeniedError (PermissionError)  the backend knows us and says no
         ├── QuotaExceededError
-        ├── RetentionError                           a legal hold or retention period protects it
+        ├── RetentionError                           .ids: protected by a hold or retention
         ├── IndexLockedError                         .expected, .actual (fingerprints)
         ├── StaleReferenceError
         ├── TenantInactiveError
@@ -354,9 +354,15 @@ class QuotaExceededError(StoreError):
 
 
 class RetentionError(StoreError):
-    """A legal hold or a retention period protects it."""
+    """A legal hold or a retention period protects it; ``ids`` are those of the first hundred."""
 
     code = "store.retained"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, ids: Sequence[str] = (), **more: Any
+    ) -> None:
+        super().__init__(message, hint=hint, **more)
+        self.ids = tuple(ids)
 
 
 class IndexLockedError(StoreError):

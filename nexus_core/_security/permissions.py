@@ -49,6 +49,8 @@ class Action(enum.StrEnum):
     DEFINITION_APPLY = "definition.apply"
     EVENTS_READ = "events.read"
     EVENTS_RELAY = "events.relay"
+    ERASE_SUBJECT = "erase.subject"
+    ERASE_SCOPE = "erase.scope"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
     AUDIT_EXPORT = "audit.export"
@@ -98,6 +100,8 @@ _ADMINISTER: Final = frozenset(
         Action.DEFINITION_APPLY,
         Action.EVENTS_READ,
         Action.EVENTS_RELAY,
+        Action.ERASE_SUBJECT,
+        Action.ERASE_SCOPE,
         Action.AUDIT_READ,
         Action.AUDIT_VERIFY,
         Action.AUDIT_EXPORT,

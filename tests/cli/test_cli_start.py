@@ -20,6 +20,7 @@ FAMILIES = {
     "config": ("check", "show", "schema"),
     "plugins": ("list", "check"),
     "index": ("list", "define", "approve", "apply"),
+    "erase": ("subject", "scope"),
     "events": ("list", "relay"),
     "audit": ("tail", "verify", "checkpoint", "export"),
 }

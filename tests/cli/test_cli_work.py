@@ -140,7 +140,10 @@ def test_lineage_of_another_tenants_id_is_as_of_one_that_never_was(filled: Run) 
 def test_recover_of_a_sound_scope_finds_nothing_to_do(filled: Run) -> None:
     """Recovery of a scope in which nothing was interrupted changes nothing and says so."""
     ended = filled("recover", "--older-than", "0", "--json")
-    assert (ended.code, ended.data) == (0, {"ingests": [], "settled": 0, "uploads": 0})
+    assert (ended.code, ended.data) == (
+        0,
+        {"ingests": [], "settled": 0, "uploads": 0, "erasures": 0},
+    )
     assert filled("recover").out == "0 interrupted ingests, 0 audit records settled\n"
 
 

@@ -79,6 +79,8 @@ def calls(n: Any) -> dict[Action, Callable[[], Any]]:
         Action.DEFINITION_APPLY: lambda: n.definitions.apply("p"),
         Action.EVENTS_READ: lambda: n.events.list(),
         Action.EVENTS_RELAY: lambda: n.events.relay({}),
+        Action.ERASE_SUBJECT: lambda: n.erasure.subject("u1"),
+        Action.ERASE_SCOPE: lambda: n.erasure.scope(confirm="acme/dev"),
         Action.AUDIT_READ: lambda: n.audit.tail(),
         Action.AUDIT_VERIFY: lambda: n.audit.verify(),
         Action.AUDIT_EXPORT: lambda: list(n.audit.export()),

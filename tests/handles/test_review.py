@@ -496,7 +496,8 @@ def test_nothing_that_proves_can_be_pickled(world: World) -> None:
 def doors(n: Request) -> Iterator[tuple[str, Callable[..., object]]]:
     """Every public method of a request and of its handles."""
     for name in (
-        "raw", "assets", "atoms", "vectors", "lineage", "definitions", "events", "audit"
+        "raw", "assets", "atoms", "vectors", "lineage", "definitions", "events", "erasure",
+        "audit",
     ):  # fmt: skip
         handle = getattr(n, name)
         for member in vars(type(handle)):

@@ -9,6 +9,7 @@ from nexus_core._aio.handles.assets import AsyncAssetsHandle
 from nexus_core._aio.handles.atoms import AsyncAtomsHandle
 from nexus_core._aio.handles.audit import AsyncAuditHandle
 from nexus_core._aio.handles.definitions import AsyncDefinitionsHandle
+from nexus_core._aio.handles.erasure import AsyncErasureHandle
 from nexus_core._aio.handles.events import AsyncEventsHandle
 from nexus_core._aio.handles.lineage import AsyncLineageHandle
 from nexus_core._aio.handles.raw import AsyncRawHandle
@@ -19,6 +20,7 @@ __all__ = [
     "AsyncAtomsHandle",
     "AsyncAuditHandle",
     "AsyncDefinitionsHandle",
+    "AsyncErasureHandle",
     "AsyncEventsHandle",
     "AsyncLineageHandle",
     "AsyncRawHandle",
