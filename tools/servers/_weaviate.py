@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,12 +49,23 @@ def install() -> None:
     unfinished.rename(PROGRAM.parent)
 
 
+def _two_ports() -> tuple[int, int]:
+    # A node on the loopback interface takes for granted that its peers' second port is the next.
+    while True:
+        first = _kit.free_port()
+        with contextlib.suppress(OSError, OverflowError), socket.socket() as probe:
+            probe.bind((_kit.HOST, first + 1))
+            return first, first + 1
+
+
 @contextlib.contextmanager
 def serve(directory: Path) -> Iterator[dict[str, Any]]:
     """A fresh server of one node, with one key and no modules."""
     if not PROGRAM.exists():
         raise _kit.ServerError(f"Weaviate is not on this machine: {ADVICE}")
-    port, grpc, gossip, data, raft, raft_rpc = (_kit.free_port() for _ in range(6))
+    port, grpc = _kit.free_port(), _kit.free_port()
+    gossip, data = _two_ports()
+    raft, raft_rpc = _two_ports()
     key = secrets.token_urlsafe(24)
     log = directory / "log"
     environment = {
@@ -80,17 +92,20 @@ def serve(directory: Path) -> Iterator[dict[str, Any]]:
         "DISABLE_TELEMETRY": "true",
         "DISK_USE_READONLY_PERCENTAGE": "0",
         "DISK_USE_WARNING_PERCENTAGE": "0",
+        "ENABLE_API_BASED_MODULES": "false",
         "ENABLE_MODULES": "",
         "GO_PROFILING_DISABLE": "true",
         "GRPC_PORT": str(grpc),
         "LOG_LEVEL": "warning",
         "RAFT_BOOTSTRAP_EXPECT": "1",
         "RAFT_BOOTSTRAP_TIMEOUT": "30",
+        "RAFT_ELECTION_TIMEOUT": "1",
+        "RAFT_HEARTBEAT_TIMEOUT": "1",
         "RAFT_INTERNAL_RPC_PORT": str(raft_rpc),
         "RAFT_JOIN": f"one:{raft}",
         "RAFT_PORT": str(raft),
     }
-    command = [PROGRAM, "--host", _kit.HOST, "--port", str(port), "--scheme", "http"]
+    command = (PROGRAM, "--host", _kit.HOST, "--port", str(port), "--scheme", "http")
     with _kit.process(command, log, cwd=directory, env=environment) as child:
         ready = f"http://{_kit.HOST}:{port}/v1/.well-known/ready"
 
