@@ -20,7 +20,7 @@ Rows: TypeAlias = npt.NDArray[np.float32]
 Wide: TypeAlias = npt.NDArray[np.float64]
 
 # Rows at a time: a few arrays of that many float64 rows stay in the processor's cache.
-_CHUNK: Final = 256
+_CHUNK: Final = 32
 
 
 def distances(metric: Metric, rows: Rows, query: Rows) -> Wide:
@@ -40,13 +40,13 @@ def _chunk_distances(metric: Metric, rows: Wide, query: Wide) -> list[float]:
     if metric == "l2sq":
         difference = rows - query
         return exact_sums(difference * difference)
-    products = exact_sums(rows * query)
     if metric == "dot":
-        return [0.0 - product for product in products]
-    (own,) = exact_sums((query * query)[np.newaxis])
+        return [0.0 - product for product in exact_sums(rows * query)]
+    terms = np.concatenate((rows * query, rows * rows, (query * query)[np.newaxis]))
+    *sums, own = exact_sums(terms)
+    products, squares = sums[: len(rows)], sums[len(rows) :]
     if not own:
         raise InvalidVectorError("a zero vector has no cosine")
-    squares = exact_sums(rows * rows)
     if not all(squares):
         raise IntegrityError("a stored vector is zero, which has no cosine")
     # sqrt(s·s) is exactly s, so the distance of equal vectors is exactly 0.

@@ -173,7 +173,14 @@ class _Search:
         scaled = _unit(queries, lengths) if self.metric == "cosine" else queries
         products = _products(_multiplied, self.view.rows, self.only, scaled)
         for length, row in zip(lengths.tolist(), products, strict=True):
-            near, far = _bounds(self.metric, row, self.norms, length, queries.shape[1])
+            near, far = _bounds(
+                self.metric,
+                row,
+                self.norms,
+                length,
+                dimension=queries.shape[1],
+                faint=self.faint.size > 0,
+            )
             near[self.faint], far[self.faint] = -2.0, 2.0
             yield near, far
 
@@ -217,23 +224,24 @@ def _products(
 
 
 def _bounds(
-    metric: Metric, products: Rows, norms: Narrow, length: float, dimension: int
+    metric: Metric, products: Narrow, norms: Narrow, length: float, *, dimension: int, faint: bool
 ) -> tuple[Narrow, Narrow]:
     """Bounds on each distance from below and above, up to one constant for the query.
+
+    Uses up ``products``. ``faint`` says whether some rows have no estimate, and get anything.
 
     A float32 product of n terms in any order errs by at most n·u/(1 - n·u) times the product of
     the lengths; the few operations around it are covered by counting 24 terms more.
     """
     error = 1.01 * (dimension + 24) * _UNIT
     tiny = dimension * _TINY
-    slack: Narrow | np.float32
     if metric == "cosine":
-        about = np.maximum(norms, np.float32(FAINT))
-        np.divide(products, about, out=about)
-        np.negative(about, out=about)
-        slack = np.float32(error)
-    elif metric == "dot":
-        about = -products
+        # Each pass over as many numbers as rows counts: the product has filled the cache.
+        divisors: Narrow = np.maximum(norms, np.float32(FAINT)) if faint else norms
+        cosines = np.divide(products, divisors, out=products)
+        return np.float32(-error) - cosines, np.subtract(np.float32(error), cosines, out=cosines)
+    if metric == "dot":
+        about = np.negative(products, out=products)
         slack = norms * np.float32(error * length + tiny)
         slack += np.float32(tiny * (1.0 + length))
     else:
