@@ -20,19 +20,20 @@ from nexus_s3._config import S3Config
 __all__ = ["S3Config", "nexus_raw_store"]
 
 
-def _build(config: S3Config, runtime: Runtime) -> Backend:
+# Named unlike the modules, which take their names in this one when they are imported.
+def _build_store(config: S3Config, runtime: Runtime) -> Backend:
     from nexus_s3._store import S3Store
 
     return S3Store(config, runtime)
 
 
-def _provision(config: S3Config, runtime: Runtime) -> Sequence[str]:
+def _provision_store(config: S3Config, runtime: Runtime) -> Sequence[str]:
     from nexus_s3._provision import provision
 
     return provision(config, runtime)
 
 
-def _prove(config: S3Config, runtime: Runtime) -> Mapping[str, Proof]:
+def _prove_store(config: S3Config, runtime: Runtime) -> Mapping[str, Proof]:
     from nexus_s3._prove import prove
 
     return prove(config, runtime)
@@ -60,9 +61,9 @@ def nexus_raw_store() -> BackendSpec:
         ),
         isolation=Isolation.PREFIX,
         durability=Durability.POWER_LOSS,
-        factory=_build,
-        provision=_provision,
-        prove=_prove,
+        factory=_build_store,
+        provision=_provision_store,
+        prove=_prove_store,
         proves=frozenset(
             (
                 "conditional_create",

@@ -29,7 +29,7 @@ from nexus_core.spi import (
 )
 from nexus_s3._config import S3Config
 from nexus_s3._delete import erase
-from nexus_s3._engine import Patience, Target, given
+from nexus_s3._engine import Patience, Target, call, given
 from nexus_s3._failures import Failure, Kind, translate
 from nexus_s3._presign import BINDINGS, Signer
 from nexus_s3._record import HEADER, Sealed, bare, found
@@ -125,7 +125,7 @@ class _Probe:
                 Target(client, self.bucket, name).call("delete_object")
 
     def _listed(self, client: Any) -> Iterator[str]:
-        page = client.list_objects_v2(Bucket=self.bucket, Prefix=self.home)
+        page = call(client, "list_objects_v2", Bucket=self.bucket, Prefix=self.home)
         for each in page.get("Contents") or ():
             yield each["Key"]
 

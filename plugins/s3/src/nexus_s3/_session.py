@@ -7,6 +7,7 @@ variables gives its built-in default, and what matters is handed to it.
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from collections import OrderedDict
@@ -29,6 +30,7 @@ from botocore.credentials import (  # type: ignore[import-untyped]
 from botocore.handlers import (  # type: ignore[import-untyped]
     set_list_objects_encoding_type_url,
 )
+from botocore.loaders import Loader  # type: ignore[import-untyped]
 from botocore.utils import InstanceMetadataFetcher  # type: ignore[import-untyped]
 
 from nexus_core.spi import (
@@ -57,8 +59,17 @@ def _bare_session() -> Any:
         settings.set_config_provider(name, ConstantProvider(default))
     for name in _NOWHERE:
         settings.set_config_provider(name, ConstantProvider(None))
+    found.register_component("data_loader", _descriptions())
     found.register_component("credential_provider", CredentialResolver([]))
     return found
+
+
+@functools.cache
+def _descriptions() -> Any:
+    """The library's own descriptions of services, read once, and none from the user's folder."""
+    return Loader(
+        extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False
+    )
 
 
 class Clients:
