@@ -58,7 +58,7 @@ def schema_problems(
     version = _version(connection, tables)
     wanted = steps[-1].version
     if version is None:
-        if foreign := sa.inspect(connection).get_table_names():
+        if foreign := sa.inspect(connection).get_table_names(tables.metadata.schema):
             what = f"the database belongs to something else: it has a table {foreign[0]!r}"
             return [_problem(setting, "foreign", what, "name a database of the store's own")]
         return [_problem(setting, "missing", "the database holds no schema of this store", FIX)]
