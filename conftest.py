@@ -68,7 +68,7 @@ def conformant(request: pytest.FixtureRequest) -> Callable[[Any, str], Any]:
     assert "is_conformant" in request.node.name
 
     def certify(harness: Any, on: str) -> Any:
-        from nexus_contracts import Verdict, run, verify_report
+        from nexus_contracts import run, verify_report
         from nexus_contracts._verdict import Status
 
         report = run(harness)
@@ -76,7 +76,7 @@ def conformant(request: pytest.FixtureRequest) -> Callable[[Any, str], Any]:
             report.write(Path(folder) / on)
         wrong = report.of_status(Status.FAILED, Status.ERROR, Status.INDETERMINATE, Status.NOT_RUN)
         assert [(line.id, line.message) for line in wrong] == []
-        assert report.verdict is Verdict.CONFORMANT
+        assert report.conformant, report.verdict
         assert verify_report(report.to_json()) == report
         return report
 
