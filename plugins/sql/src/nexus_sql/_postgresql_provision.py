@@ -57,12 +57,12 @@ def provision(
         connection.exec_driver_sql(
             f"CREATE DOMAIN {schema}.{GIVEN} AS text COLLATE \"C\" CHECK (VALUE <> '')"
         )
-    if expected.per_scope:
-        _make_logins_table(connection, schema, done)
     steps, found = migrate(connection, expected.tables, "schema_name", now())
     if found:
         raise ConfigurationError(found)
     done += steps
+    if expected.per_scope:
+        _make_logins_table(connection, schema, done)
     for name, protection in expected.protected.items():
         done += _protect(connection, expected, name, protection)
     versions = expected.tables.versions.name
