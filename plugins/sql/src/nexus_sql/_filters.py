@@ -66,7 +66,7 @@ class FilterCompiler:
         may_be_absent = where.field in self._optional
         if isinstance(where, Exists):
             if not may_be_absent:
-                return sa.false() if negated else sa.true()
+                return never(column) if negated else sa.true()
             return column.is_(None) if negated else column.is_not(None)
         holds = self._compare(column, where)
         if not negated:
@@ -94,6 +94,11 @@ class FilterCompiler:
         raise InvalidFilterError("the filter holds a node that this store does not offer")
 
 
+def never(column: Column[Any]) -> ColumnElement[bool]:
+    """What is true for no row, and yet leaves the conditions beside it in the statement."""
+    return sa.and_(column.is_(None), column.is_not(None))
+
+
 def _bound(column: Column[Any], value: Any) -> ColumnElement[Any]:
     return sa.bindparam(None, value, type_=column.type, unique=True)
 
@@ -110,7 +115,7 @@ def _compare_integers(column: Column[Any], where: Any) -> ColumnElement[bool]:
         compare = {Eq: eq, Lt: lt, Le: le, Gt: gt, Ge: ge}[type(where)]
         return cast("ColumnElement[bool]", compare(column, limit))
     holds = isinstance(where, Lt | Le) if value > 0 else isinstance(where, Gt | Ge)
-    return column.is_not(None) if holds else sa.false()
+    return column.is_not(None) if holds else never(column)
 
 
 def _begins_with(column: Column[Any], prefix: str) -> ColumnElement[bool]:

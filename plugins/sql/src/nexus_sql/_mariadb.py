@@ -1,5 +1,5 @@
 """MariaDB: one database on a server. Everything peculiar to it is here, in ``_mariadb_session``,
-``_mariadb_place`` and ``_mariadb_errors``.
+``_mariadb_guard``, ``_mariadb_place`` and ``_mariadb_errors``.
 
 A write begins by raising the turn of its scope, one row of a table of ours, and so holds that row:
 writers of one scope queue there, and meet nowhere else. That leaves nothing to deadlock over, makes
@@ -23,8 +23,9 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
 from nexus_core.spi import ConfigurationError, Outcome, Problem, Runtime, Scope, Secret, StoreError
-from nexus_sql import _mariadb_errors, _mariadb_place, _mariadb_session
+from nexus_sql import _mariadb_errors, _mariadb_guard, _mariadb_place, _mariadb_session
 from nexus_sql._database import Database
+from nexus_sql._filters import never
 from nexus_sql._mariadb_session import COLLATION, Login
 from nexus_sql._migrations import migrate
 from nexus_sql._pool import Limits
@@ -217,16 +218,19 @@ class MariadbDatabase(Database):
         return done
 
     def make_engine(self) -> Engine:
-        return sa.create_engine(
+        engine = sa.create_engine(
             f"{DRIVER}://",
             creator=lambda: _mariadb_session.connect(self._login()),
             poolclass=NullPool,
             hide_parameters=True,
         )
+        _mariadb_guard.watch(engine)
+        return engine
 
     def begin(
         self, connection: Connection, scope: Scope | None, *, write: bool, alone: bool
     ) -> Turn | None:
+        _mariadb_guard.serve(connection, scope)
         # The session commits nothing by itself, so what is said first begins the transaction.
         if not write:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -282,7 +286,7 @@ class MariadbDatabase(Database):
             distinct = [int(value) for value in distinct if value == int(value)]
         # The client writes a tuple as a list in parentheses: one parameter for any number.
         listed = sa.bindparam(None, tuple(distinct), type_=sa.types.NullType(), unique=True)
-        return column.op("IN", is_comparison=True)(listed) if distinct else sa.false()
+        return column.op("IN", is_comparison=True)(listed) if distinct else never(column)
 
     def scrub(self) -> None:
         """The server purges deleted rows by itself; how long its logs keep them is its matter."""

@@ -13,12 +13,14 @@ from typing import Any
 
 import nexus_sql
 import pytest
+import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from nexus_sql._atoms import SqlAtoms
 from nexus_sql._database import CollisionError
+from nexus_sql._schema import in_scope, of_scope
 
 from nexus_core.spi import (
     AtomBackend,
@@ -252,7 +254,8 @@ def test_a_write_that_was_undone_is_begun_again(
 
         def work(connection: Any) -> str:
             attempts.append(len(attempts))
-            connection.exec_driver_sql("DELETE FROM record_intents WHERE nx_tenant = 't1'")
+            table = store._database.tables.records["intents"]
+            connection.execute(sa.delete(table).where(in_scope(table)), of_scope(SCOPE))
             if len(attempts) == 1:
                 # The server's own words for a deadlock.
                 connection.exec_driver_sql(
@@ -262,6 +265,7 @@ def test_a_write_that_was_undone_is_begun_again(
 
         assert store._database.run(SCOPE, work, alone=True) == "done"
         assert attempts == [0, 1]
+        assert store.count(SCOPE, "intents", None) == 0
 
 
 def test_what_is_too_large_is_not_sent(provisioned: Any, runtime: Runtime, make: Make) -> None:
