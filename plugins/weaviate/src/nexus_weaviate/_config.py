@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from nexus_core.spi import BackendConfig, SecretRef
 
+_HOST_AND_PORT: Final = r"^([^\s/@:\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -20,7 +21,9 @@ class WeaviateConfig(BackendConfig):
     url: str = Field(min_length=1, max_length=2048)
     """Where the REST interface is: `https://host` or `https://host:port`; `http` without TLS."""
 
-    grpc: str = Field(min_length=1, max_length=300, pattern=r"^[^\s/@:]+:[0-9]{1,5}$")
+    grpc: str = Field(
+        min_length=1, max_length=300, pattern=r"^([^\s/@:\[\]]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$"
+    )
     """Where the gRPC interface is, as `host:port`; with TLS exactly where `url` has it."""
 
     prefix: str = Field(pattern=r"^[A-Z][a-z0-9]{0,31}$")
@@ -66,6 +69,13 @@ class WeaviateConfig(BackendConfig):
             )
         return value
 
+    @field_validator("grpc")
+    @classmethod
+    def _with_a_port(cls, value: str) -> str:
+        if not 0 < int(value.rpartition(":")[2]) < 1 << 16:
+            raise PydanticCustomError("nexus_grpc", "the port is not 1 to 65535")
+        return value
+
     @model_validator(mode="after")
     def _with_credentials(self) -> WeaviateConfig:
         ways = (self.api_key is not None) + (self.client_secret is not None) + self.anonymous
@@ -73,6 +83,8 @@ class WeaviateConfig(BackendConfig):
             raise PydanticCustomError(
                 "nexus_credentials", "set exactly one of api_key, client_secret and anonymous"
             )
+        if (self.host, self.port) == (self.grpc_host, self.grpc_port):
+            raise PydanticCustomError("nexus_grpc", "url and grpc are one port, and need two")
         if self.client_scope is not None and self.client_secret is None:
             raise PydanticCustomError("nexus_credentials", "client_scope needs client_secret")
         if not (self.secure or self.plaintext or (is_here(self.host) and is_here(self.grpc_host))):
@@ -94,8 +106,9 @@ class WeaviateConfig(BackendConfig):
 
     @property
     def host(self) -> str:
-        """Host of the REST interface."""
-        return str(self._parts.hostname)
+        """Host of the REST interface, an address of IPv6 in brackets."""
+        host = str(self._parts.hostname)
+        return f"[{host}]" if ":" in host else host
 
     @property
     def port(self) -> int:
@@ -104,7 +117,7 @@ class WeaviateConfig(BackendConfig):
 
     @property
     def grpc_host(self) -> str:
-        """Host of the gRPC interface."""
+        """Host of the gRPC interface, an address of IPv6 in brackets."""
         return self.grpc.rpartition(":")[0]
 
     @property
@@ -118,6 +131,6 @@ def is_here(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False

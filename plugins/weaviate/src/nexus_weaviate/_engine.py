@@ -35,9 +35,9 @@ def classes() -> ModuleType:
 
 
 def _library() -> Any:
-    # What it imports warns of the future of other libraries, which is no concern of a user's.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    # What it imports warns of the future of other libraries, whatever filters say, and that is no
+    # concern of a user's.
+    with warnings.catch_warnings(record=True):
         import weaviate
         import weaviate.classes
     return weaviate
