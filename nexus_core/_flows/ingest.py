@@ -19,11 +19,12 @@ from nexus_core._flows.sources import Source, Spooled, expand, spool
 from nexus_core._flows.tools import atomizer_for, chosen_index, embed, embedder_for, guarded
 from nexus_core._handles.catalogue import Catalogue
 from nexus_core._handles.derivation import Derivation, NewAtom, check_operation
+from nexus_core._handles.fence import Fences
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger, body_of
 from nexus_core._handles.objects import Objects
-from nexus_core._handles.rows import Rows
+from nexus_core._handles.rows import Rows, fence_of
 from nexus_core._model.errors import (
     AlreadyExistsError,
     BackendError,
@@ -86,6 +87,7 @@ class IngestFlow:
     __slots__ = (
         "_catalogue",
         "_derivation",
+        "_fences",
         "_gate",
         "_intents",
         "_ledger",
@@ -101,6 +103,7 @@ class IngestFlow:
         self._derivation = Derivation(gate, self._objects)
         self._rows = Rows(gate)
         self._intents = Intents(gate)
+        self._fences = Fences(gate)
 
     def run(
         self,
@@ -343,7 +346,11 @@ class IngestFlow:
             return 0
         fields = {**plan.asset.governance.vector_fields(), "asset": plan.asset.id}
         packed = Vectors.from_buffer(b"".join(row for _, row in rows), made.dimension)
-        self._rows.write(ref, tuple(key for key, _ in rows), packed, tuple(fields for _ in rows))
+        protects = plan.asset.governance.protects
+        with self._fences.around(fence_of(ref), alone=protects):
+            self._rows.write(
+                ref, tuple(key for key, _ in rows), packed, tuple(fields for _ in rows)
+            )
         return len(rows)
 
     def _result(self, plan: Plan, state: str, intent: Record) -> Ingested:
@@ -382,10 +389,11 @@ class IngestFlow:
     def _undo(self, plan: Plan, intent: Record) -> None:
         """Remove what this ingest alone has written; nothing of it was ever acknowledged.
 
-        Atoms that a completed ingest into another index made as well stay, and so do the asset
-        and its bytes where any completed ingest has them.
+        Atoms that an ingest into another index has as well stay, be it completed or under way, and
+        so do the asset and its bytes where any other ingest has them. None begins meanwhile.
         """
-        beside = self._intents.completed_beside(plan)
+        self._intents.begin_sweep(plan, intent)
+        beside = self._intents.standing_beside(plan, intent)
         made_by = plan.made_by
         shared = any(
             (body["operation"], body["operation_version"]) == (made_by.operation, made_by.version)
@@ -393,10 +401,10 @@ class IngestFlow:
             for body in beside
         )
         self._undo_atoms(plan, keep=shared)
-        closing = [self._intents.undone(intent, plan)]
+        closing = self._intents.undone(intent, plan)
         if not beside:
             self._objects.erase([plan.asset.object_key])
-            closing.append(Remove("assets", plan.asset.id))
+            closing = [*closing, Remove("assets", plan.asset.id)]
         self._ledger.commit(closing)
 
     def _undo_atoms(self, plan: Plan, *, keep: bool) -> None:

@@ -17,10 +17,15 @@ from nexus_core._handles.derivation import MadeBy, check_operation
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger, body_of
-from nexus_core._model.errors import PreconditionFailedError, UnsupportedError
-from nexus_core._model.filters import And, Eq
+from nexus_core._model.errors import (
+    Outcome,
+    PreconditionFailedError,
+    UnavailableError,
+    UnsupportedError,
+)
+from nexus_core._model.filters import And, Eq, Or
 from nexus_core._model.ids import derived_id
-from nexus_core._model.records import Insert, Operation, Record, Replace
+from nexus_core._model.records import Insert, Operation, Record, Remove, Replace, Require
 from nexus_core._security.permissions import Action
 from nexus_core._spi.spec import AtomizerSpec
 
@@ -59,7 +64,13 @@ class Intents:
         version = 1 if found is None else found.version + 1
         intent = self._record(intent_id, plan, "open", version=version)
         operation = Insert(intent, if_exists="keep") if found is None else Replace(intent)
-        self._ledger.commit([operation])
+        sweep = self._sweep_id(plan)
+        try:
+            self._ledger.commit([Require("intents", sweep, present=False), operation])
+        except PreconditionFailedError:
+            if self._ledger.get("intents", [sweep])[0] is None:
+                raise
+            raise _being_swept() from None
         # Somebody else may have opened it in the same moment; theirs serves as well.
         current = self._ledger.get("intents", [intent_id])[0]
         if current is None:
@@ -76,7 +87,7 @@ class Intents:
             result_ids=[intent.id],
         )
         try:
-            self._ledger.commit([Replace(closed), event])
+            self._ledger.commit([Replace(closed), Remove("intents", self._sweep_id(plan)), event])
         except PreconditionFailedError:
             current = self._ledger.get("intents", [intent.id])[0]
             if current is None or current.fields["state"] != "done":
@@ -84,9 +95,10 @@ class Intents:
             return current
         return closed
 
-    def undone(self, intent: Record, plan: Plan) -> Operation:
-        """The operation that closes an intent whose work was taken back."""
-        return Replace(self._record(intent.id, plan, "undone", version=intent.version + 1))
+    def undone(self, intent: Record, plan: Plan) -> list[Operation]:
+        """The operations that close an intent whose work was taken back."""
+        closed = self._record(intent.id, plan, "undone", version=intent.version + 1)
+        return [Replace(closed), Remove("intents", self._sweep_id(plan))]
 
     def pending(self, *, before: int) -> Iterator[Record]:
         """Intents that were opened before ``before`` (µs) and never closed."""
@@ -94,10 +106,38 @@ class Intents:
         for page in self._ledger.pages("intents", where):
             yield from (record for record in page if int(record.fields["updated_at"]) < before)
 
-    def completed_beside(self, plan: Plan) -> list[Mapping[str, Any]]:
-        """Bodies of the completed intents of the same asset."""
-        where = And((Eq("target", plan.asset.id), Eq("state", "done")))
-        return [body_of(r) for page in self._ledger.pages("intents", where) for r in page]
+    def begin_sweep(self, plan: Plan, intent: Record) -> None:
+        """Have an asset to oneself for taking its ingest back: none of it begins until then.
+
+        One that had begun is found by ``standing_beside``. Raises ``UnavailableError`` while
+        another ingest of the asset is taken back.
+        """
+        now = self._gate.now()
+        fields: dict[str, str | int | float | bool] = {
+            "type": "sweep",
+            "state": "open",
+            "target": plan.asset.id,
+            "created_at": now,
+            "updated_at": now,
+        }
+        if plan.asset.governance.subject is not None:
+            fields["subject"] = plan.asset.governance.subject
+        place = self._sweep_id(plan)
+        record = self._ledger.record("intents", place, fields, {"intent": intent.id})
+        self._ledger.commit([Insert(record, if_exists="keep")])
+        current = self._ledger.get("intents", [place])[0]
+        if current is None or body_of(current)["intent"] != intent.id:
+            raise _being_swept()
+
+    def _sweep_id(self, plan: Plan) -> str:
+        return derived_id("swp", self._gate.scope, plan.asset.id)
+
+    def standing_beside(self, plan: Plan, intent: Record) -> list[Mapping[str, Any]]:
+        """Bodies of the other intents of the same asset that are completed or under way."""
+        states = Or((Eq("state", "open"), Eq("state", "done")))
+        where = And((Eq("type", "ingest"), Eq("target", plan.asset.id), states))
+        pages = self._ledger.pages("intents", where)
+        return [body_of(record) for page in pages for record in page if record.id != intent.id]
 
     def plan_of(self, intent: Record) -> Plan:
         """Read the plan back; raises ``UnsupportedError`` where its atomizer is not configured."""
@@ -168,3 +208,11 @@ class Intents:
 
 def _not_governance(attribute: attrs.Attribute[Any], _: Any) -> bool:
     return attribute.name != "governance"
+
+
+def _being_swept() -> UnavailableError:
+    return UnavailableError(
+        "an ingest of the same document is being taken back",
+        hint="try again in a moment; after a kill, run `nexus recover`",
+        outcome=Outcome.NOT_APPLIED,
+    )

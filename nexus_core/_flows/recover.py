@@ -15,6 +15,7 @@ from nexus_core._flows.ingest import Ingested, IngestFlow
 from nexus_core._flows.intents import Intents
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.erasing import Erasing, Erasure
+from nexus_core._handles.fence import Fences
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import UNSPECIFIED, Ledger, body_of
@@ -77,6 +78,7 @@ class RecoverFlow:
         done: list[Ingested] = []
         erased: list[Erasure] = []
         if self._gate.runtime.has(StoreRole.ATOMS):
+            Fences(self._gate).sweep(before)
             erasing = Erasing(self._gate)
             erased = [erasing.resume(intent) for intent in list(erasing.pending(before=before))]
             for intent in list(self._intents.pending(before=before)):

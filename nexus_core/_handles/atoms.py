@@ -19,6 +19,7 @@ from nexus_core._handles.derivation import (
     check_operation,
     text_key,
 )
+from nexus_core._handles.fence import Fences
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger, body_of, by_owner
@@ -58,11 +59,12 @@ class AtomPage:
 class AtomsHandle:
     """The atoms of one scope."""
 
-    __slots__ = ("_derivation", "_gate", "_ledger", "_objects")
+    __slots__ = ("_derivation", "_fences", "_gate", "_ledger", "_objects")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._ledger = Ledger(gate)
+        self._fences = Fences(gate)
         self._objects = Objects(gate)
         self._derivation = Derivation(gate, self._objects)
 
@@ -122,7 +124,8 @@ class AtomsHandle:
                     action=Action.ATOM_PUT,
                 )
                 collection = "assets" if asset == parent else "atoms"
-                self._ledger.commit([Require(collection, parent), *operations])
+                there = [Require(collection, parent), self._fences.open_to(parent)]
+                self._ledger.commit([*there, *operations])
             else:
                 mutation.unchanged = True
         return [
@@ -231,6 +234,8 @@ class AtomsHandle:
         with self._gate.mutation(Action.ATOM_DELETE, StoreRole.ATOMS, wanted) as mutation:
             now = self._gate.now()
             going = set(wanted)
+            # From here on nobody can put a child below any of them; those that are there show.
+            self._fences.bar(mutation, sorted(going))
             records = [r for r in self._ledger.get("atoms", sorted(going)) if r is not None]
             existed = [atom_of(record) for record in records]
             for atom in existed:
@@ -250,7 +255,8 @@ class AtomsHandle:
                 for own, ids in by_owner((atom.id, atom.governance) for atom in existed)
             ]
             removals = [step for record in records for step in self._derivation.removals(record)]
-            self._ledger.commit([*removals, *events])
+            self._ledger.commit([*removals, *events, *mutation.closing])
+            mutation.release = None
             mutation.begun = True
             self._derivation.discard_texts(records, gone)
             return len(existed)

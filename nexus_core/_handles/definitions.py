@@ -21,7 +21,9 @@ from nexus_core._model.errors import (
     AccessDeniedError,
     InvalidArgumentError,
     NotFoundError,
+    Outcome,
     PreconditionFailedError,
+    StoreError,
 )
 from nexus_core._model.filters import Eq
 from nexus_core._model.ids import check_id, new_id
@@ -38,7 +40,8 @@ MAX_WINDOW: Final = 90 * 24 * 3600 * 1_000_000
 class Proposal:
     """A proposed index definition and how far it has come.
 
-    ``hash`` is what an approval approves; ``state`` is proposed, approved or applied.
+    ``hash`` is what an approval approves; ``state`` is proposed, approved, applying (begun, and to
+    be applied again if that was interrupted) or applied.
     """
 
     id: str
@@ -134,17 +137,39 @@ class DefinitionsHandle:
         passed. Applying again what this call has applied is refused as well.
         """
 
-        def applied(old: Proposal) -> Proposal:
-            if old.state != "approved":
-                raise PreconditionFailedError("the proposal is not approved, or applied already")
-            if old.hash != definition_hash(old.definition, old.valid_until):
-                raise PreconditionFailedError("the proposal changed after its approval")
-            if self._gate.now() > old.valid_until:
-                raise PreconditionFailedError("the proposal's window has passed")
-            self._rows.define(old.definition)
-            return attrs.evolve(old, state="applied")
+        check_id(proposal_id, "the proposal id")
+        action = Action.DEFINITION_APPLY
+        with self._gate.mutation(action, StoreRole.ATOMS, (proposal_id,)) as mutation:
+            old = self._read(proposal_id)
+            # Moved on before anything is made: whoever else applies or revises it now is refused.
+            # One that is found like this was interrupted, and making an index is idempotent.
+            applying = old if old.state == "applying" else self._begun(old)
+            mutation.begun = True
+            try:
+                self._rows.define(applying.definition)
+            except StoreError as error:
+                if error.outcome is Outcome.NOT_APPLIED:
+                    back = attrs.evolve(applying, state="approved", version=applying.version + 1)
+                    self._ledger.commit([Replace(self._record(back))])
+                    mutation.begun = False
+                raise
+            applied = attrs.evolve(applying, state="applied", version=applying.version + 1)
+            told = self._ledger.event(
+                action, None, source_ids=(proposal_id,), result_ids=(proposal_id,)
+            )
+            self._ledger.commit([Replace(self._record(applied)), told])
+        return applied
 
-        return self._move(Action.DEFINITION_APPLY, proposal_id, applied)
+    def _begun(self, old: Proposal) -> Proposal:
+        if old.state != "approved":
+            raise PreconditionFailedError("the proposal is not approved, or applied already")
+        if old.hash != definition_hash(old.definition, old.valid_until):
+            raise PreconditionFailedError("the proposal changed after its approval")
+        if self._gate.now() > old.valid_until:
+            raise PreconditionFailedError("the proposal's window has passed")
+        applying = attrs.evolve(old, state="applying", version=old.version + 1)
+        self._ledger.commit([Replace(self._record(applying))])
+        return applying
 
     def get(self, proposal_id: str) -> Proposal:
         """Return a proposal; raises ``NotFoundError``."""
@@ -173,12 +198,11 @@ class DefinitionsHandle:
 
     def _move(self, action: Action, proposal_id: str, step: Any) -> Proposal:
         check_id(proposal_id, "the proposal id")
-        with self._gate.mutation(action, StoreRole.ATOMS, (proposal_id,)) as mutation:
+        with self._gate.mutation(action, StoreRole.ATOMS, (proposal_id,)):
             old = self._read(proposal_id)
-            if old.state == "applied":
+            if old.state in ("applying", "applied"):
                 raise PreconditionFailedError("the proposal is applied already")
             new: Proposal = attrs.evolve(step(old), version=old.version + 1)
-            mutation.begun = action is Action.DEFINITION_APPLY
             told = self._ledger.event(
                 action, None, source_ids=(proposal_id,), result_ids=(proposal_id,)
             )

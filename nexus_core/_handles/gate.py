@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TypeVar, final
 
 import attrs
@@ -30,6 +30,7 @@ from nexus_core._model.errors import (
     UnsupportedError,
 )
 from nexus_core._model.ids import new_id
+from nexus_core._model.records import Operation
 from nexus_core._model.scope import Scope
 from nexus_core._security.permissions import Action, permits
 from nexus_core._spi.capabilities import StoreRole
@@ -59,7 +60,8 @@ class Mutation:
 
     ``begun`` says that a part of several took effect, so that a failure's outcome is unknown
     until recovery, whatever the failing part says of itself. ``tell`` writes the event of an
-    effect that shares no transaction with it. ``details`` go into the outcome record.
+    effect that shares no transaction with it. ``details`` go into the outcome record. ``closing``
+    takes down its fences, with the event where there is one, else by ``release``.
     """
 
     operation: str
@@ -68,6 +70,14 @@ class Mutation:
     begun: bool = False
     tell: Callable[[], None] | None = None
     details: dict[str, int] = attrs.field(factory=dict)
+    closing: Sequence[Operation] = ()
+    release: Callable[[], None] | None = None
+
+    def let_go(self) -> None:
+        """Take down what fences are up; one that cannot be taken down is left to age."""
+        if self.release is not None:
+            with suppress(NexusError):
+                self.release()
 
 
 @final
@@ -197,17 +207,21 @@ class Gate:
         try:
             yield mutation
         except NexusError as error:
+            mutation.let_go()
             known = _known(error, mutation)
             if isinstance(error, StoreError):
                 error.outcome = known
             settle_failure(error, error.code, known)
             raise
         except BaseException as error:
+            mutation.let_go()
             settle_failure(error, "interrupted", Outcome.UNKNOWN)
             raise
         try:
             if mutation.tell is not None and not mutation.unchanged:
                 mutation.tell()
+            else:
+                mutation.let_go()
             settle("unchanged" if mutation.unchanged else "ok", Outcome.APPLIED)
         except NexusError as error:
             failure = StoreError(

@@ -111,6 +111,11 @@ class Governance:
                 hint="ask with the flags and retention it has, or under another logical key",
             )
 
+    @property
+    def protects(self) -> bool:
+        """Whether it holds something, or retains it, at any time."""
+        return self.legal_hold or self.retain_until is not None
+
     def ensure_deletable(self, now: int) -> None:
         """Raise ``RetentionError`` under a legal hold or before the end of retention."""
         if self.legal_hold:

@@ -139,18 +139,17 @@ class Ledger:
         ]
 
         def tell() -> None:
-            self.commit(
-                [
-                    self.event(
-                        action,
-                        governance,
-                        source_ids=sources,
-                        result_ids=results,
-                        event_id=mutation.operation if position == 0 else None,
-                    )
-                    for position, (governance, sources, results) in enumerate(parts)
-                ]
-            )
+            events = [
+                self.event(
+                    action,
+                    governance,
+                    source_ids=sources,
+                    result_ids=results,
+                    event_id=mutation.operation if position == 0 else None,
+                )
+                for position, (governance, sources, results) in enumerate(parts)
+            ]
+            self.commit([*events, *mutation.closing])
 
         mutation.tell = tell if parts else None
 

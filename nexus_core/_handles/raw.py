@@ -27,6 +27,7 @@ from nexus_core._handles.uploads import PresignedUpload, Uploads
 from nexus_core._model.errors import (
     InvalidArgumentError,
     InvalidKeyError,
+    PreconditionFailedError,
     QuotaExceededError,
     StoreError,
 )
@@ -131,7 +132,10 @@ class RawHandle:
             Action.RAW_PUT, StoreRole.RAW, (key,), kind=governance.kind, space=governance.space
         ) as mutation:
             if if_match is not None:
-                self._objects.head(key).governance.ensure_deletable(self._gate.now())
+                found = self._objects.head(key)
+                found.governance.ensure_deletable(self._gate.now())
+                if found.etag != if_match:
+                    raise PreconditionFailedError("the object has another version by now")
             stored = self._objects.store(key, source, attributes, governance, if_match=if_match)
             self._ledger.told(mutation, Action.RAW_PUT, [(governance, (), (key,))])
         return stored

@@ -297,6 +297,11 @@ def stamp_kind(ref: IndexRef) -> str:
     return frame("vector", definition.name, str(definition.version)).hex()
 
 
+def fence_of(ref: IndexRef) -> str:
+    """What the fence around an index's rows is called."""
+    return f"rows/{ref.definition.name}@{ref.definition.version}"
+
+
 def vector_backend(store: OpenStore) -> VectorBackend:
     """The backend of a vector store."""
     return cast("VectorBackend", store.backend)

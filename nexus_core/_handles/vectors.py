@@ -10,10 +10,11 @@ import attrs
 
 from nexus_core._handles.checks import MAX_PAGE, check_limit
 from nexus_core._handles.deployment import OpenStore
-from nexus_core._handles.gate import Gate
+from nexus_core._handles.fence import Fences
+from nexus_core._handles.gate import Gate, Mutation
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger, body_of, by_owner
-from nexus_core._handles.rows import Hit, Rows, VectorLike, VectorRow, vector_backend
+from nexus_core._handles.rows import Hit, Rows, VectorLike, VectorRow, fence_of, vector_backend
 from nexus_core._model.errors import InvalidArgumentError, RetentionError
 from nexus_core._model.filters import And, Eq, FieldValue, Filter, Gt, Or, check_field_value
 from nexus_core._model.ids import check_id, check_name
@@ -51,11 +52,12 @@ class VectorsHandle:
     """The vectors of one scope. An index is named by ``name`` and ``version`` (the latest if not
     said)."""
 
-    __slots__ = ("_gate", "_ledger", "_rows")
+    __slots__ = ("_fences", "_gate", "_ledger", "_rows")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._ledger = Ledger(gate)
+        self._fences = Fences(gate)
         self._rows = Rows(gate)
 
     # -- indexes -----------------------------------------------------------------------------
@@ -138,6 +140,8 @@ class VectorsHandle:
             space=governance.space,
             admitted=True,
         ) as mutation:
+            protects = any(own.protects for own in owns)
+            self._fence(mutation, ref, alone=protects)
             self._ensure_free(ref, list(dict.fromkeys(ids)))
             self._rows.write(ref, ids, vectors, fields)
             sources = sorted({item.asset for item in items if item.asset is not None})
@@ -154,6 +158,7 @@ class VectorsHandle:
             raise InvalidArgumentError("no ids were given")
         with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, wanted) as mutation:
             ref = self._rows.resolve(index, version)
+            self._fence(mutation, ref, alone=False)
             gone = by_owner(self._ensure_free(ref, wanted))
             deleted = self._rows.discard(ref, wanted)
             mutation.unchanged = not deleted
@@ -168,6 +173,7 @@ class VectorsHandle:
         check_name(index, "the index name")
         with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, (index,)) as mutation:
             ref = self._rows.resolve(index, version)
+            self._fence(mutation, ref, alone=False)
             checked = self._rows.filter(ref, where)
             held = Or((Eq("legal_hold", value=True), Gt("retain_until", self._gate.now())))
             protected = self._rows.filter(ref, And((where, held)))
@@ -321,6 +327,10 @@ class VectorsHandle:
             check_field_value(value, kind, name)
             out[name] = value
         return out
+
+    def _fence(self, mutation: Mutation, ref: IndexRef, *, alone: bool) -> None:
+        """Keep the rows' protection as it is looked at now until the mutation ends."""
+        (self._fences.close if alone else self._fences.share)(mutation, fence_of(ref))
 
     def _ensure_free(self, ref: IndexRef, ids: Sequence[str]) -> list[tuple[str, Governance]]:
         """What the rows that are here say of themselves, once none of them is protected."""

@@ -115,7 +115,7 @@ def test_what_is_written_meanwhile_goes_as_well(world: World) -> None:
 
 
 def test_a_hold_that_comes_meanwhile_stops_it_and_stays_open(world: World) -> None:
-    """What becomes protected after the check is not deleted; the erasure stays open for recovery."""
+    """What becomes protected after the check stays, and so does the intent of the erasure."""
     filled(world, "eve")
     honest = world.vectors.delete
 

@@ -151,7 +151,10 @@ def test_undoing_one_ingest_spares_what_another_completed(world: World) -> None:
         plan = flow._intents.plan_of(intent)
         for other in (
             attrs.evolve(plan, index_version=7, index="main"),
-            attrs.evolve(plan, made_by=attrs.evolve(plan.made_by, parameters={"x": 1})),
+            attrs.evolve(
+                plan,
+                made_by=attrs.evolve(plan.made_by, parameters={"x": 1}, canonical='{"x":1}'),
+            ),
         ):
             opened = flow._intents.open(other, None)
             if other.index_version == 7:
