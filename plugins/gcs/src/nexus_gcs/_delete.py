@@ -1,0 +1,153 @@
+"""Deleting: one object, many, or everything that a scope has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from nexus_core.spi import (
+    Outcome,
+    Scope,
+    StoreError,
+    UnavailableError,
+    object_prefix,
+)
+from nexus_gcs._engine import Engine, Target, once
+from nexus_gcs._failures import Failure, Kind, translate
+from nexus_gcs._record import generation_of
+from nexus_gcs._stage import staging_prefix
+from nexus_gcs._write import stale
+
+_ROUNDS: Final = 32
+_FIELDS: Final = "nextPageToken,items(name,generation,timeDeleted)"
+
+
+def delete(engine: Engine, target: Target, if_match: str | None) -> None:
+    """See ``RawBackend.delete``."""
+    if if_match is not None:
+        generation = generation_of(target.name, if_match)
+        if generation is None or not _gone(engine, target, generation):
+            raise stale()
+        return
+    for _ in range(_ROUNDS):
+        current = _generation(engine, target)
+        if current is None or _gone(engine, target, current):
+            return
+    raise UnavailableError("others keep writing this key", outcome=Outcome.NOT_APPLIED)
+
+
+def _generation(engine: Engine, target: Target) -> int | None:
+    """The current generation, whoever wrote it."""
+
+    def look() -> Any:
+        blob = target.blob()
+        blob.reload(projection="noAcl", timeout=engine.timeout, retry=None)
+        return blob.generation
+
+    try:
+        found = engine.patience.repeat(look)
+    except Failure as failure:
+        if failure.kind is Kind.ABSENT:
+            return None
+        error = translate(failure, Outcome.NOT_APPLIED)
+    else:
+        return int(found or 0)
+    raise error
+
+
+def _gone(engine: Engine, target: Target, generation: int) -> bool:
+    """Delete one generation if it is current; ``False`` if it was not.
+
+    Where an answer was lost and the generation is gone, it was us who deleted it: nobody else's
+    deletion or replacement of it can be told apart from ours by anyone.
+    """
+    doubt = False
+    turn = 0
+    while True:
+        try:
+            once(
+                lambda: target.blob().delete(
+                    if_generation_match=generation, timeout=engine.timeout, retry=None
+                )
+            )
+        except Failure as failed:
+            failure = failed
+        else:
+            return True
+        if failure.kind in (Kind.ABSENT, Kind.CONDITION):
+            return doubt
+        doubt = doubt or failure.in_doubt
+        if not failure.passes or not engine.patience.pause(turn, failure):
+            raise translate(failure, Outcome.UNKNOWN if doubt else None)
+        turn += 1
+
+
+def delete_many(engine: Engine, targets: Sequence[Target]) -> Mapping[str, str]:
+    """See ``RawBackend.delete_many``; several at once."""
+
+    def work(target: Target) -> str:
+        try:
+            delete(engine, target, None)
+        except StoreError as error:
+            return error.code
+        return ""
+
+    codes = _several(engine, work, targets)
+    return {target.key: code for target, code in zip(targets, codes, strict=True) if code}
+
+
+def _several(engine: Engine, work: Callable[[Any], Any], things: Iterable[Any]) -> Sequence[Any]:
+    with ThreadPoolExecutor(engine.config.delete_workers) as pool:
+        return list(pool.map(work, things))
+
+
+def erase(engine: Engine, scope: Scope) -> int:
+    """See ``RawBackend.erase``: live generations, older ones, and what was on its way."""
+    bucket = engine.bucket(scope)
+    count = 0
+    for prefix in (object_prefix(scope), staging_prefix(scope)):
+        # What is written meanwhile may lie before the place where a listing has come to.
+        while generations := list(_generations(engine, bucket, prefix)):
+            _several(engine, lambda each: _destroy(engine, bucket, each[0], each[1]), generations)
+            if prefix == object_prefix(scope):
+                count += sum(live for _, _, live in generations)
+    return count
+
+
+def _generations(engine: Engine, bucket: Any, prefix: str) -> Iterator[tuple[str, int, bool]]:
+    """Name, generation and whether it is current, of up to a page of what is there."""
+
+    def ask() -> list[tuple[str, int, bool]]:
+        found = engine.client().list_blobs(
+            bucket,
+            prefix=prefix,
+            versions=True,
+            page_size=1000,
+            projection="noAcl",
+            fields=_FIELDS,
+            timeout=engine.timeout,
+            retry=None,
+        )
+        for page in found.pages:
+            named = [(each.name, int(each.generation), not each.time_deleted) for each in page]
+            if named:
+                return named
+        return []
+
+    yield from engine.patience.listed(ask)
+
+
+def _destroy(engine: Engine, bucket: Any, name: str, generation: int) -> None:
+    def request() -> None:
+        bucket.blob(name, generation=generation).delete(
+            if_generation_match=generation, timeout=engine.timeout, retry=None
+        )
+
+    failure: Failure | None = None
+    try:
+        engine.patience.repeat(request)
+    except Failure as failed:
+        failure = failed
+    if failure is not None and failure.kind is not Kind.ABSENT:
+        raise translate(failure, Outcome.UNKNOWN)

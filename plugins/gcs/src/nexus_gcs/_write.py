@@ -1,0 +1,242 @@
+"""Writing: what is sent, under which condition, and what became of it when no answer came.
+
+Every write names the generation that it replaces (0 for none), so that it can be sent again without
+harm, and carries an id of its own, by which it is known again when its answer was lost. What is too
+large for one request goes to a staging name first, which nothing reads, and is put in its place by
+one conditional rewrite inside the engine: only then are bytes, digest and attributes an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+import attrs
+
+from nexus_core.spi import (
+    AlreadyExistsError,
+    Body,
+    ChecksumMismatchError,
+    ObjectAttributes,
+    ObjectInfo,
+    Outcome,
+    PreconditionFailedError,
+    Scope,
+    StoreError,
+    UnavailableError,
+)
+from nexus_gcs._checksum import extended, spelt
+from nexus_gcs._engine import Engine, Target, once
+from nexus_gcs._failures import Failure, Kind, translate
+from nexus_gcs._record import Found, Sealed, found, generation_of
+from nexus_gcs._stage import INLINE, staged
+
+# How often a write without a condition gives way to others who write the same key.
+_ROUNDS: Final = 32
+
+
+@attrs.frozen
+class Condition:
+    """What must hold of the key: ``generation`` 0 is nothing there, ``None`` is anything."""
+
+    generation: int | None
+    creates: bool = False
+
+    @classmethod
+    def of(cls, target: Target, *, if_absent: bool, if_match: str | None) -> Condition:
+        """Read a caller's condition; raises at once for one that can never hold."""
+        if if_match is None:
+            return cls(0, creates=True) if if_absent else cls(None)
+        generation = generation_of(target.name, if_match)
+        if generation is None or if_absent:
+            raise stale()
+        return cls(generation)
+
+    def refusal(self) -> StoreError:
+        """The error for one that does not hold."""
+        return AlreadyExistsError("the key is taken") if self.creates else stale()
+
+
+def stale() -> PreconditionFailedError:
+    """The answer where another version, or none, is current."""
+    return PreconditionFailedError("the object has another version by now")
+
+
+def find(engine: Engine, target: Target) -> Found | None:
+    """What is stored under a name now, ``None`` if nothing is; raises errors of the tree."""
+
+    def look() -> Any:
+        blob = target.blob()
+        blob.reload(projection="noAcl", timeout=engine.timeout, retry=None)
+        return blob
+
+    try:
+        blob = engine.patience.repeat(look)
+    except Failure as failure:
+        if failure.kind is Kind.ABSENT:
+            return None
+        error = translate(failure, Outcome.NOT_APPLIED)
+    else:
+        return found(target.key, blob)
+    raise error
+
+
+def put(
+    engine: Engine,
+    scope: Scope,
+    target: Target,
+    body: Body,
+    *,
+    attributes: ObjectAttributes,
+    condition: Condition,
+) -> ObjectInfo:
+    """See ``RawBackend.put``."""
+    chunks = iter(body)
+    first = bytearray()
+    for chunk in chunks:
+        first += chunk
+        if len(first) > INLINE:
+            return _put_large(
+                engine,
+                scope,
+                target,
+                body,
+                _onward(first, chunks),
+                attributes=attributes,
+                condition=condition,
+            )
+    data = bytes(first)
+    sealed = Sealed.of(attributes, body.sha256, spelt(extended(0, data)))
+
+    def send(generation: int) -> Any:
+        blob = sealed.onto(target.blob())
+        blob.upload_from_string(
+            data,
+            content_type=sealed.content_type,
+            if_generation_match=generation,
+            checksum="crc32c",
+            timeout=engine.timeout,
+            retry=None,
+        )
+        return blob
+
+    return settle(engine, target, condition, sealed, send)
+
+
+def _onward(first: bytearray, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield bytes(first)
+    first.clear()
+    yield from chunks
+
+
+def settle(
+    engine: Engine,
+    target: Target,
+    condition: Condition,
+    sealed: Sealed,
+    send: Callable[[int], Any],
+) -> ObjectInfo:
+    """Send a write until it is known what became of it; return what is stored.
+
+    ``send`` takes the generation to replace and gives a handle that knows what was stored. Raises
+    the condition's refusal, and with the outcome UNKNOWN what leaves it open. A refusal that our
+    own write has caused, whose answer was lost, is none.
+    """
+    doubt = False
+    turn = rounds = 0
+    generation = condition.generation or 0
+    while True:
+        try:
+            return _kept(found(target.key, once(partial(send, generation))), sealed)
+        except Failure as failed:
+            failure = failed
+        if failure.kind is Kind.CONDITION:
+            current = find(engine, target)
+            if current is not None and current.write == sealed.write:
+                return _kept(current, sealed)
+            if condition.generation is not None:
+                raise _told(condition.refusal(), doubt=doubt)
+            rounds += 1
+            if rounds == _ROUNDS:
+                raise _told(
+                    UnavailableError("others keep writing this key", outcome=Outcome.NOT_APPLIED),
+                    doubt=doubt,
+                )
+            generation = 0 if current is None else current.generation
+            continue
+        doubt = doubt or failure.in_doubt
+        if failure.passes and engine.patience.pause(turn, failure):
+            turn += 1
+            continue
+        if doubt and (mine := _read_back(engine, target, sealed)) is not None:
+            return _kept(mine, sealed)
+        raise _told(translate(failure), doubt=doubt)
+
+
+def _told(error: StoreError, *, doubt: bool) -> StoreError:
+    """The error, which also says so if an earlier attempt may have been carried out."""
+    if doubt:
+        error.outcome = Outcome.UNKNOWN
+    return error
+
+
+def _read_back(engine: Engine, target: Target, sealed: Sealed) -> Found | None:
+    try:
+        current = find(engine, target)
+    except StoreError:
+        return None
+    return current if current is not None and current.write == sealed.write else None
+
+
+def _kept(current: Found, sealed: Sealed) -> ObjectInfo:
+    """What was stored, if it is what was sent."""
+    if current.write != sealed.write or current.info.sha256 != sealed.sha256:
+        raise ChecksumMismatchError(
+            "the engine stored something other than was sent", outcome=Outcome.UNKNOWN
+        )
+    if current.crc32c != sealed.crc32c:
+        raise ChecksumMismatchError("the engine stored other bytes", outcome=Outcome.UNKNOWN)
+    return current.info
+
+
+def _put_large(
+    engine: Engine,
+    scope: Scope,
+    target: Target,
+    body: Body,
+    chunks: Iterator[bytes],
+    *,
+    attributes: ObjectAttributes,
+    condition: Condition,
+) -> ObjectInfo:
+    if condition.generation is not None:
+        # So that nobody sends a gigabyte to be told what was known before.
+        current = find(engine, target)
+        if (0 if current is None else current.generation) != condition.generation:
+            raise condition.refusal()
+    with staged(engine, scope, target, chunks) as (source, crc32c):
+        sealed = Sealed.of(attributes, body.sha256, crc32c)
+        send = rewriting(engine, target, source, sealed)
+        return settle(engine, target, condition, sealed, send)
+
+
+def rewriting(engine: Engine, target: Target, source: Any, sealed: Sealed) -> Callable[[int], Any]:
+    """A write that copies one generation inside the engine, with attributes of its own."""
+
+    def send(generation: int) -> Any:
+        blob = sealed.onto(target.blob())
+        token: str | None = None
+        while True:
+            token, _, _ = blob.rewrite(
+                source,
+                token=token,
+                if_generation_match=generation,
+                if_source_generation_match=source.generation,
+                timeout=engine.timeout,
+                retry=None,
+            )
+            if token is None:
+                return blob
+
+    return send
