@@ -68,9 +68,8 @@ class Parts:
         Raises an error of the tree, and then nothing is left of the upload.
         """
         size = max(self._part_bytes, -(-spooled.size // _MOST))
-        bounds = [
-            (start, min(size, spooled.size - start)) for start in range(0, spooled.size, size)
-        ]
+        starts = range(0, max(spooled.size, 1), size)
+        bounds = [(start, min(size, spooled.size - start)) for start in starts]
 
         def part(upload: str, number: int) -> Mapping[str, Any]:
             start, length = bounds[number - 1]

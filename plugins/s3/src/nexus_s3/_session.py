@@ -67,9 +67,7 @@ def _bare_session() -> Any:
 @functools.cache
 def _descriptions() -> Any:
     """The library's own descriptions of services, read once, and none from the user's folder."""
-    return Loader(
-        extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False
-    )
+    return Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
 
 
 class Clients:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import cast, final
 
 from nexus_core.spi import (
@@ -33,6 +33,7 @@ from nexus_s3._presign import Binding, Signer
 from nexus_s3._provision import check
 from nexus_s3._session import Clients
 from nexus_s3._spool import Spool
+from nexus_s3._turns import Turns
 from nexus_s3._write import Condition, Writer, expected
 
 
@@ -54,6 +55,7 @@ class S3Store(RawBackend):
         self._patience = Patience(config.attempts)
         self._spool = Spool(runtime.path(config.spool), config.spool_bytes)
         conditions_on_parts = proofs.get("multipart_conditions") is True
+        self._turns = Turns()
         self._parts = Parts(
             self._patience,
             runtime.now,
@@ -94,9 +96,12 @@ class S3Store(RawBackend):
         if if_match is not None:
             self._honoured("conditional_replace")
         target = self._target(scope, key)
-        with self._spool.filled(body) as spooled:
+        with self._spool.filled(body) as spooled, ExitStack() as stack:
             present = None
             if if_match is not None:
+                # From the look at the present object to the write: other processes are kept out
+                # by the engine's ETag alone, this one's threads in any case.
+                stack.enter_context(self._turns.at(target.bucket, target.name))
                 present = expected(self._patience, target, if_match)
             if spooled.size >= self._config.multipart_from:
                 home = self._config.prefix + object_prefix(scope)

@@ -22,7 +22,6 @@ from nexus_core.spi import (
     QuotaExceededError,
     StoreError,
     UnavailableError,
-    UnsupportedError,
 )
 from nexus_s3._engine import Patience, Target
 from nexus_s3._failures import Failure, Kind, translate
@@ -143,18 +142,13 @@ class Writer:
         return send
 
     def _in_parts(self, spooled: Spooled, condition: Condition) -> bool:
-        """Whether to send in parts; equal bytes change their form, so that the ETag changes."""
+        """Whether to send in parts."""
         possible = self._conditions_on_parts or condition == Condition()
         present = condition.expected
-        if present is not None and present.info.sha256 == spooled.sha256:
-            if "-" in present.etag and spooled.size <= SINGLE_LIMIT:
-                return False
-            if not possible or "-" in present.etag or spooled.size == 0:
-                raise UnsupportedError(
-                    "replacing an object by its own bytes",
-                    hint="this engine could not tell two such writers apart; write another key",
-                )
-            return True
+        if possible and present is not None and present.info.sha256 == spooled.sha256:
+            # Equal bytes would keep the engine's ETag, and two writers who name it would both win.
+            # In the other form they have another.
+            return "-" not in present.etag or spooled.size > SINGLE_LIMIT
         if spooled.size > SINGLE_LIMIT and not possible:
             raise QuotaExceededError(
                 "the object is larger than the 5 GiB that this engine writes under a condition"
