@@ -154,9 +154,8 @@ class SqlAudit(AuditBackend):
         ]
         if rows:
             self._database.insert(connection, self._tables.open_intents, rows)
-        if settled:
-            parameters_of_all = [{**where, "settled": operation} for operation in settled]
-            connection.execute(self._statements.settle, parameters_of_all)
+        for chunk in chunks(settled):
+            connection.execute(self._statements.settle, {**where, "settled": chunk})
 
 
 def _check_numbers(expected_size: int, entries: Sequence[LogEntry], head: LogHead) -> None:

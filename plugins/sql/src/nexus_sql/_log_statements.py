@@ -66,7 +66,7 @@ def log_statements(tables: Tables) -> LogStatements:
             entries.c.operation.in_(bindparam("operations", expanding=True)),
         ),
         settle=sa.delete(intents).where(
-            in_scope(intents), intents.c.operation == bindparam("settled")
+            in_scope(intents), intents.c.operation.in_(bindparam("settled", expanding=True))
         ),
         unsettled=sa.select(*whole_entry)
         .select_from(intents.join(entries, same_entry))
