@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from nexus_embedded import _nearest
 
 from nexus_core.spi import Eq, IndexRef, IntegrityError, Lt, NotFoundError, Scope, VectorBackend
 
@@ -48,6 +49,35 @@ def test_nearer_neighbours_of_another_scope_never_appear(lab: Lab, store: Vector
     assert alone[0] == [lab.ranked("cosine", query, own, 1)]
     assert store.count(lab.a, ref, Eq("group", 2)) == 10
     assert len(lab.ask(store, lab.c, theirs, [query], 500)[0]) == 250
+
+
+@pytest.mark.parametrize("scan", ["float32", "int8"])
+def test_no_answer_changes_when_another_brings_a_hundred_times_the_data(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, scan: str
+) -> None:
+    """Of a hundred lists of ten neighbours, none changes, nor in the control without the other."""
+    monkeypatch.setattr(_nearest, "_WORTH", 0)
+    store = lab.build(scan=scan)
+    dice = lab.dice(4)
+    definition = lab.definition(dimension=8, metric="l2sq")
+    ref = store.create_index(lab.a, definition)
+    own = [(f"r{n}", [dice.gauss(0, 1) for _ in range(8)], {}) for n in range(200)]
+    store.upsert(lab.a, ref, lab.batch(own, 8))
+    queries = [[value + dice.gauss(0, 0.1) for value in row] for _, row, _ in own[:100]]
+    alone = lab.ask(store, lab.a, ref, queries, 10)
+    control = lab.ask(store, lab.a, ref, queries, 10)
+    theirs = store.create_index(lab.c, definition)
+    for turn in range(10):
+        nearer = [
+            (f"r{turn}-{n}", [value + dice.gauss(0, 1e-3) for value in queries[n % 100]], {})
+            for n in range(2000)
+        ]
+        store.upsert(lab.c, theirs, lab.batch(nearer, 8))
+        lab.ask(store, lab.c, theirs, queries[:1], 10)
+    beside = lab.ask(store, lab.a, ref, queries, 10)
+    assert sum(one != other for one, other in zip(alone, control, strict=True)) == 0
+    assert sum(one != other for one, other in zip(alone, beside, strict=True)) == 0
+    assert store.count(lab.c, theirs, None) == 100 * len(own)
 
 
 def test_one_id_lives_a_life_in_each_scope(lab: Lab, store: VectorBackend) -> None:
