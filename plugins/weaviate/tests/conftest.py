@@ -34,7 +34,6 @@ KEY = "NEXUS_TEST_WEAVIATE"  # the variable's name
 WRONG_KEY = "NEXUS_TEST_WEAVIATE_WRONG"
 
 SCOPE = Scope("acme", "dev")
-OTHER = Scope("acme-2", "dev")
 
 FIELDS: Mapping[str, FieldType] = {
     "page": "int",
@@ -74,6 +73,11 @@ def batch(
         tuple({"kind": "data", **(fields or {}).get(name, {})} for name in rows),
         tuple(b"\x00\xff" + name.encode() for name in rows),
     )
+
+
+def dice(seed: object) -> random.Random:
+    """The same numbers in every run."""
+    return random.Random(str(seed))  # noqa: S311  # no secret depends on it
 
 
 def gaussian(rng: random.Random, count: int, dimension: int, prefix: str = "r") -> dict[str, Any]:
@@ -194,14 +198,30 @@ class Lab:
     spec: BackendSpec
     _opened: list[VectorBackend]
 
+    ask = staticmethod(ask)
+    batch = staticmethod(batch)
+    definition = staticmethod(definition)
+    dice = staticmethod(dice)
+    gaussian = staticmethod(gaussian)
+
     @property
     def behind(self) -> Behind:
         """The way below the SPI."""
         return Behind(self.server, self.prefix)
 
+    @property
+    def runtime(self) -> Runtime:
+        """What the core would hand a factory."""
+        return runtime()
+
+    def provision(self) -> list[str]:
+        """Provision the store again."""
+        assert self.spec.provision is not None
+        return list(self.spec.provision(self.server.settings(self.prefix), runtime()))
+
     def open(self, **other: Any) -> VectorBackend:
         """A backend of its own, closed after the test."""
-        config = self.server.settings(self.prefix, **other)
+        config = self.server.settings(**{"prefix": self.prefix, **other})
         store = self.spec.factory(config, runtime())
         assert isinstance(store, VectorBackend)
         self._opened.append(store)

@@ -44,7 +44,9 @@ from nexus_weaviate._schema import ensure_collection, is_there, rows_schema
 from nexus_weaviate._shard import Shard
 
 # How often, and for how many seconds at most, makers of one index step back for each other.
-_ATTEMPTS: Final = 8
+_ATTEMPTS: Final = 10
+# After this many of them, who still has not come to an end will not.
+_PATIENCE: Final = 7
 _PAUSE: Final = 0.05
 
 
@@ -76,15 +78,17 @@ class WeaviateVectors(VectorBackend):
         indexes.ensure()
         for attempt in range(_ATTEMPTS):
             claims = indexes.at(definition.name, definition.version)
+            # Who drops an index, or made one, may have been stopped before the end.
+            dead = "leaving" if attempt < _PATIENCE else "making"
             for claim in claims:
-                if claim.leaving:  # whoever dropped it did not come to the end
-                    self._remove(indexes, claim)
-            staying = [claim for claim in claims if not claim.leaving]
-            if len(staying) == 1:
-                return self._taken(scope, staying[0], definition)
-            if not staying and (ref := self._claimed(indexes, definition)) is not None:
+                if claim.state in ("leaving", dead):
+                    self._withdraw(indexes, claim)
+            if taken := [claim for claim in claims if claim.state == "made"]:
+                with contextlib.suppress(NotFoundError, StaleReferenceError):
+                    return self._taken(scope, taken[0], definition)
+            elif not claims and (ref := self._claimed(indexes, definition)) is not None:
                 return ref
-            time.sleep(random.uniform(0.0, _PAUSE * 2**attempt))  # noqa: S311  # no secret
+            time.sleep(random.uniform(0.0, _PAUSE * 2 ** min(attempt, 6)))  # noqa: S311  # no secret
         raise UnavailableError(
             "others are making an index of this name and version",
             hint="try again",
@@ -100,17 +104,20 @@ class WeaviateVectors(VectorBackend):
 
     def _claimed(self, indexes: Indexes, definition: IndexDefinition) -> IndexRef | None:
         """Make an index where there is none; ``None`` after stepping back for another maker."""
-        scope, claim = indexes.scope, Claim(IndexRef(definition, new_incarnation()))
-        shard = self._shard(scope, claim.ref)
+        scope, ref = indexes.scope, IndexRef(definition, new_incarnation())
+        shard = self._shard(scope, ref)
         ensure_collection(self._engine, rows_schema(shard.collection, definition))
         make(self._engine, shard.collection, shard.name)
         try:
-            indexes.put(claim)
+            indexes.put(Claim(ref, "making"))
             if len(indexes.at(definition.name, definition.version)) == 1:
-                return claim.ref
+                indexes.put(Claim(ref, "made"))
+                # Whoever took this maker for stopped has removed the shard.
+                if status(self._engine, shard.collection, shard.name):
+                    return ref
         except NotFoundError:  # the scope was erased meanwhile
             indexes.ensure()
-        self._remove(indexes, claim)
+        self._withdraw(indexes, Claim(ref))
         return None
 
     def get_index(self, scope: Scope, name: str, version: int) -> IndexRef:
@@ -121,7 +128,7 @@ class WeaviateVectors(VectorBackend):
             claims = self._indexes(scope).all()
         except NotFoundError:
             return ()
-        return tuple(claim.ref for claim in claims if not claim.leaving)
+        return tuple(claim.ref for claim in claims if claim.state == "made")
 
     def drop_index(self, scope: Scope, ref: IndexRef) -> None:
         indexes = self._indexes(scope)
@@ -131,8 +138,7 @@ class WeaviateVectors(VectorBackend):
             return
         for claim in claims:
             if claim.ref.incarnation == ref.incarnation:
-                indexes.put(Claim(claim.ref, leaving=True))
-                self._remove(indexes, claim)
+                self._withdraw(indexes, claim)
 
     def erase(self, scope: Scope) -> int:
         indexes = self._indexes(scope)
@@ -141,7 +147,7 @@ class WeaviateVectors(VectorBackend):
         except NotFoundError:
             return 0
         rows = sum(self._count_if_there(scope, claim) for claim in claims)
-        indexes.put(*(Claim(claim.ref, leaving=True) for claim in claims))
+        indexes.put(*(Claim(claim.ref, "leaving") for claim in claims))
         for claim in claims:
             shard = self._shard(scope, claim.ref)
             unmake(self._engine, shard.collection, shard.name)
@@ -154,7 +160,9 @@ class WeaviateVectors(VectorBackend):
         except (NotFoundError, IntegrityError):
             return 0
 
-    def _remove(self, indexes: Indexes, claim: Claim) -> None:
+    def _withdraw(self, indexes: Indexes, claim: Claim) -> None:
+        """End a life of an index, whoever began to."""
+        indexes.put(Claim(claim.ref, "leaving"))
         shard = self._shard(indexes.scope, claim.ref)
         unmake(self._engine, shard.collection, shard.name)
         indexes.remove(claim)
@@ -239,15 +247,11 @@ class WeaviateVectors(VectorBackend):
             raise unprovisioned()
 
     def _current(self, scope: Scope, name: str, version: int) -> Claim:
-        claims = [c for c in self._indexes(scope).at(name, version) if not c.leaving]
-        if not claims:
+        claims = self._indexes(scope).at(name, version)
+        made = [claim for claim in claims if claim.state == "made"]
+        if not made:
             raise absent()
-        # While two makers compete, either may step back; what is the index of neither is not given.
-        if len(claims) > 1:
-            raise UnavailableError(
-                "the index is just being made", hint="try again", outcome=Outcome.NOT_APPLIED
-            )
-        return claims[0]
+        return made[0]
 
     @contextlib.contextmanager
     def _rows(self, scope: Scope, ref: IndexRef) -> Iterator[Shard]:

@@ -1,4 +1,4 @@
-"""The connection: opened at the first call, retried by nobody, closed once.
+"""The connection: opened at the first call, closed once; no write is repeated by itself.
 
 The client library is used through its public interface, with two exceptions that stand here: its
 gRPC stub is wrapped, because the library repeats calls for a minute where the server is away and
@@ -11,36 +11,32 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import warnings
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from nexus_core.spi import ClosedError, Outcome, Secret, StoreError, UnavailableError
 from nexus_weaviate._config import WeaviateConfig
 from nexus_weaviate._errors import CallError, from_client, from_status
+from nexus_weaviate._library import library
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from weaviate import WeaviateClient
     from weaviate.collections import Collection
 
     Shard = Collection[Any, Any]
 
 
-def classes() -> ModuleType:
-    """The library's own classes, imported when first needed."""
-    return _library().classes  # type: ignore[no-any-return]
-
-
-def _library() -> Any:
-    # What it imports warns of the future of other libraries, whatever filters say, and that is no
-    # concern of a user's.
-    with warnings.catch_warnings(record=True):
-        import weaviate
-        import weaviate.classes
-    return weaviate
+# A connection that broke is made anew at once, and not after up to two minutes.
+_CHANNEL: Final = [
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+]
+# What changes nothing is tried twice where the connection turns out to be broken.
+_READS: Final = frozenset(("Aggregate", "Search", "TenantsGet"))
+_PAUSE: Final = 0.3
 
 
 class Engine:
@@ -100,7 +96,7 @@ class Engine:
             return answer.json()
 
     def _connected(self) -> WeaviateClient:
-        weaviate = _library()
+        weaviate = library()
         config = self.config
         init = weaviate.classes.init
         client: WeaviateClient = weaviate.WeaviateClient(
@@ -119,6 +115,7 @@ class Engine:
                     query=config.read_timeout,
                     insert=config.write_timeout,
                 ),
+                grpc_config=init.GrpcConfig(channel_options=_CHANNEL),
                 # Proxies and key files of the environment are places that nobody configured.
                 trust_env=False,
             ),
@@ -166,7 +163,16 @@ class _Stub:
             except RpcError as error:
                 raise CallError(error.code().name, str(error.details())) from None
 
-        return call
+        def read(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return call(*args, **kwargs)
+            except CallError as error:
+                if error.status != "UNAVAILABLE":
+                    raise
+            time.sleep(_PAUSE)
+            return call(*args, **kwargs)
+
+        return read if name in _READS else call
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from nexus_core.spi import (
     UnauthenticatedError,
     UnavailableError,
 )
+from nexus_weaviate._library import library
 
 # The server gives most refusals one status, and tells them apart by their words.
 _READ_ONLY: Final = ("read-only", "readonly", "read only")
@@ -39,23 +40,22 @@ def absent() -> NotFoundError:
 
 def from_client(error: Exception, outcome: Outcome) -> StoreError:
     """The error of the tree for one of the library's."""
-    from weaviate import exceptions as library
-
+    raised = library().exceptions
     if isinstance(error, CallError):
         return _from_call(error, outcome)
-    if isinstance(error, library.WeaviateTimeoutError):
+    if isinstance(error, raised.WeaviateTimeoutError):
         return _late(outcome)
-    if isinstance(error, library.UnexpectedStatusCodeError):
+    if isinstance(error, raised.UnexpectedStatusCodeError):
         return from_status(error.status_code, error.message, outcome)
-    if isinstance(error, library.AuthenticationFailedError | library.MissingScopeError):
+    if isinstance(error, raised.AuthenticationFailedError | raised.MissingScopeError):
         return _unknown_to_server()
-    if isinstance(error, library.WeaviateClosedClientError):
+    if isinstance(error, raised.WeaviateClosedClientError):
         return ClosedError("the vector store was closed")
-    if isinstance(error, library.WeaviateStartUpError):
+    if isinstance(error, raised.WeaviateStartUpError):
         return _away(Outcome.NOT_APPLIED)
-    if isinstance(error, library.WeaviateConnectionError) or _of_the_network(error):
+    if isinstance(error, raised.WeaviateConnectionError) or _of_the_network(error):
         return _away(outcome)
-    if isinstance(error, library.WeaviateInsertManyAllFailedError):
+    if isinstance(error, raised.WeaviateInsertManyAllFailedError):
         return refused(str(error), Outcome.NOT_APPLIED)
     return BackendError("the vector store failed", outcome=outcome)
 

@@ -26,7 +26,7 @@ from nexus_core.spi import (
     Or,
     Prefix,
 )
-from nexus_weaviate._engine import classes
+from nexus_weaviate._library import classes
 from nexus_weaviate._terms import number_term, term, text_term
 
 # A property of every row: this mark, and the names of the fields that the row has.

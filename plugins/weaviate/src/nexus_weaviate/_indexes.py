@@ -1,16 +1,17 @@
 """A scope's list of its indexes: objects in a native tenant of the scope's own.
 
 The server has no conditional write. So each life of an index has an object of its own, a claim, and
-whoever makes an index writes the claim first and looks for others then: of two that write at the
-same time at least one sees both, and steps back. A claim is written after its shard was made, and
-marked as leaving before its shard goes, so that an index in the list has its rows.
+whoever makes an index first claims it and then looks for others: of two that claim at the same time
+at least one sees both, and steps back. Only a claim that was alone is marked as made, and only such
+a one is an index. A claim is written after its shard was made, and marked as leaving before its
+shard goes, so that an index in the list has its rows.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -24,21 +25,25 @@ from nexus_core.spi import (
     StoreError,
     TenantInactiveError,
 )
-from nexus_weaviate._engine import Engine, classes, translated, unprovisioned
+from nexus_weaviate._engine import Engine, translated, unprovisioned
 from nexus_weaviate._errors import absent
+from nexus_weaviate._library import classes
 from nexus_weaviate._names import claim_uuid, index_collection
-from nexus_weaviate._schema import DEFINITION, INCARNATION, LEAVING, SLOT, is_there
+from nexus_weaviate._schema import DEFINITION, INCARNATION, SLOT, STATE, is_there
 
 _PAGE: Final = 1000
-_PROPERTIES: Final = (SLOT, DEFINITION, INCARNATION, LEAVING)
+_PROPERTIES: Final = (SLOT, DEFINITION, INCARNATION, STATE)
+
+
+State: TypeAlias = Literal["making", "made", "leaving"]
 
 
 @attrs.frozen
 class Claim:
-    """One life of an index; ``leaving`` once its end has begun."""
+    """One life of an index, and how far it is."""
 
     ref: IndexRef
-    leaving: bool = False
+    state: State = "made"
 
     @property
     def slot(self) -> str:
@@ -118,7 +123,7 @@ class Indexes:
                     SLOT: claim.slot,
                     DEFINITION: json.dumps(claim.ref.definition.to_data()),
                     INCARNATION: claim.ref.incarnation,
-                    LEAVING: "yes" if claim.leaving else "no",
+                    STATE: claim.state,
                 },
             )
             for claim in claims
@@ -151,9 +156,7 @@ class Indexes:
 def _claim(properties: Any) -> Claim:
     try:
         definition = IndexDefinition.from_data(json.loads(properties[DEFINITION]))
-        return Claim(
-            IndexRef(definition, str(properties[INCARNATION])), properties[LEAVING] == "yes"
-        )
+        return Claim(IndexRef(definition, str(properties[INCARNATION])), properties[STATE])
     except (KeyError, TypeError, ValueError, StoreError):
         raise IntegrityError(
             "the list of indexes holds something that is no index",

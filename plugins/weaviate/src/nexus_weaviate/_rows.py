@@ -19,9 +19,9 @@ from nexus_core.spi import (
     StoredVector,
     VectorBatch,
 )
-from nexus_weaviate._engine import classes
 from nexus_weaviate._exact import length
 from nexus_weaviate._filters import HAS, ROW, field_property
+from nexus_weaviate._library import classes
 from nexus_weaviate._names import row_uuid
 from nexus_weaviate._schema import FIELDS, KEY, SHIFT, SIZE, STAMP
 from nexus_weaviate._terms import terms_of

@@ -8,6 +8,7 @@ from typing import Any, Final
 from nexus_core.spi import IndexDefinition, IntegrityError, Metric, Outcome
 from nexus_weaviate._engine import Engine, translated
 from nexus_weaviate._filters import HAS, field_property
+from nexus_weaviate._library import library
 
 KEY: Final = "nx_key"
 STAMP: Final = "nx_stamp"
@@ -18,7 +19,7 @@ SIZE: Final = "nx_size"
 SLOT: Final = "nx_slot"
 DEFINITION: Final = "nx_definition"
 INCARNATION: Final = "nx_incarnation"
-LEAVING: Final = "nx_leaving"
+STATE: Final = "nx_state"
 
 # The metrics' names on the server; its distances are the definition's, up to rounding.
 METRICS: Final[Mapping[Metric, str]] = {"cosine": "cosine", "dot": "dot", "l2sq": "l2-squared"}
@@ -47,7 +48,7 @@ def index_schema(name: str) -> dict[str, Any]:
         _text(SLOT),
         _text(DEFINITION, indexed=False),
         _text(INCARNATION, indexed=False),
-        _text(LEAVING, indexed=False),
+        _text(STATE, indexed=False),
     ]
     return _collection(name, "cosine", properties)
 
@@ -97,8 +98,6 @@ def ensure_collection(engine: Engine, schema: Mapping[str, Any]) -> bool:
 
     Raises ``IntegrityError`` where one is there that this store would not have made.
     """
-    from weaviate.exceptions import UnexpectedStatusCodeError
-
     name = str(schema["class"])
     if is_there(engine, name):
         require_as_made(engine, schema)
@@ -106,7 +105,7 @@ def ensure_collection(engine: Engine, schema: Mapping[str, Any]) -> bool:
     with translated(Outcome.UNKNOWN):
         try:
             engine.client.collections.create_from_dict(dict(schema))
-        except UnexpectedStatusCodeError:
+        except library().exceptions.UnexpectedStatusCodeError:
             # Somebody else may just have made it.
             if not is_there(engine, name):
                 raise

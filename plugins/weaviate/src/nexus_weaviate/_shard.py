@@ -12,9 +12,10 @@ from typing import Any, Final
 import attrs
 
 from nexus_core.spi import BackendError, IndexDefinition, Outcome, PartialWriteError
-from nexus_weaviate._engine import Engine, classes, translated
+from nexus_weaviate._engine import Engine, translated
 from nexus_weaviate._errors import refused
 from nexus_weaviate._filters import Native, every_row
+from nexus_weaviate._library import classes
 from nexus_weaviate._names import row_uuid
 from nexus_weaviate._rows import PROPERTIES, Row, key_of, rows_of
 from nexus_weaviate._schema import KEY, SIZE
