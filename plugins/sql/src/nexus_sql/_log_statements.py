@@ -63,10 +63,10 @@ def log_statements(tables: Tables) -> LogStatements:
         outcomes=sa.select(entries.c.operation).where(
             in_scope(entries),
             is_outcome(entries),
-            entries.c.operation.in_(bindparam("operations", expanding=True)),
+            tables.one_of(entries.c.operation, "operations"),
         ),
         settle=sa.delete(intents).where(
-            in_scope(intents), intents.c.operation.in_(bindparam("settled", expanding=True))
+            in_scope(intents), tables.one_of(intents.c.operation, "settled")
         ),
         unsettled=sa.select(*whole_entry)
         .select_from(intents.join(entries, same_entry))

@@ -51,6 +51,9 @@ _SPELLING: Final = Spelling(
     clustered={},
     partial=lambda condition: {"postgresql_where": condition},
     numeric_flags=False,
+    one_of=lambda column, name: (
+        column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
+    ),
 )
 _ARRAYS: Final[tuple[tuple[type, str], ...]] = (
     (sa.BIGINT, "bigint[]"),
@@ -416,12 +419,12 @@ class PostgresDatabase(Database):
         self, connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]
     ) -> None:
         # One array for each column: the server parses one short statement, whatever the number of
-        # rows. COPY would be as quick, and does not pass row policies.
+        # rows. In binary, as text takes four times as long. COPY does not pass row policies.
         sql = self._inserts.get(table.name)
         if sql is None:
             preparer = connection.dialect.identifier_preparer
             names = ", ".join(preparer.format_column(column) for column in table.columns)
-            arrays = ", ".join(f"%s::{_array_of(column)}" for column in table.columns)
+            arrays = ", ".join(f"%b::{_array_of(column)}" for column in table.columns)
             sql = (
                 f"INSERT INTO {preparer.format_table(table)} ({names})"  # noqa: S608  # no input
                 f" SELECT * FROM unnest({arrays})"

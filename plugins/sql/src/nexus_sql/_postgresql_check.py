@@ -7,6 +7,7 @@ than it needs; a view, a function or a trigger that runs as somebody else.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -145,13 +146,15 @@ def protection_problems(connection: Connection, expected: Expected) -> list[Prob
     )
     if given != 1:
         found.append(problem("policy", f"the domain {GIVEN} is missing or altered", FIX))
-    protected = expected.protected
-    for name, protection in protected.items():
+    policies = actual_policies(connection, expected.schema)
+    grants = _grants(connection, expected.schema)
+    for name, protection in expected.protected.items():
         relation = relations.pop(name, None)
         if relation is None:
             found.append(problem("schema_incomplete", f"the table {name} is missing", FIX))
             continue
-        found += _table_problems(connection, expected, relation, protection)
+        found += _table_problems(expected, relation, protection, dict(policies[relation.oid]))
+        found += _grant_problems(expected, relation, protection, grants[relation.oid])
     relations.pop(expected.tables.versions.name, None)
     found += (_stranger(row, expected) for row in relations.values())
     return [*found, *_beside(connection, expected)]
@@ -184,7 +187,7 @@ def _relations(connection: Connection, expected: Expected) -> Sequence[Any]:
 
 
 def _table_problems(
-    connection: Connection, expected: Expected, relation: Any, protection: Protection
+    expected: Expected, relation: Any, protection: Protection, policies: dict[str, Policy]
 ) -> Iterator[Problem]:
     name = relation.relname
     if not relation.relrowsecurity:
@@ -195,7 +198,6 @@ def _table_problems(
         if getattr(relation, what):
             said = f"the table {name} has {what.replace('inherits', 'an inheritance')}"
             yield problem("stranger", f"{said}, which policies do not cover", _ALONE)
-    policies = {policy.name: policy for policy in actual_policies(connection, relation.oid)}
     for wanted in protection.policies:
         actual = policies.pop(wanted.name, None)
         if actual != wanted:
@@ -204,49 +206,60 @@ def _table_problems(
     for other in policies:
         what = f"the table {name} has a policy {other} that is not the store's"
         yield problem("policy", what, f"DROP POLICY {other} ON {expected.schema}.{name}")
-    yield from _grant_problems(connection, expected, relation, protection)
 
 
-def actual_policies(connection: Connection, table: int) -> Iterator[Policy]:
-    """The policies of a table as the catalogue shows them; one for other roles is altered."""
+def actual_policies(connection: Connection, schema: str) -> dict[int, dict[str, Policy]]:
+    """The policies of every table as the catalogue shows them; one for some roles is altered."""
     rows = connection.execute(
         sa.text(
-            "SELECT polname, polpermissive, polcmd, polroles = '{0}' AS everybody,"
-            " pg_get_expr(polqual, polrelid) AS using,"
-            " pg_get_expr(polwithcheck, polrelid) AS check"
-            " FROM pg_catalog.pg_policy WHERE polrelid = :table"
+            "SELECT p.polrelid, p.polname, p.polpermissive, p.polcmd,"
+            " p.polroles = '{0}' AS everybody, pg_get_expr(p.polqual, p.polrelid) AS using,"
+            " pg_get_expr(p.polwithcheck, p.polrelid) AS check"
+            " FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid"
+            " WHERE c.relnamespace = to_regnamespace(:schema)"
         ),
-        {"table": table},
+        {"schema": schema},
     )
+    found: dict[int, dict[str, Policy]] = defaultdict(dict)
     for row in rows:
-        yield Policy(
+        found[row.polrelid][row.polname] = Policy(
             name=row.polname,
             permissive=row.polpermissive,
             command=_COMMANDS[row.polcmd] if row.everybody else "for some roles",
             using=row.using,
             check=row.check,
         )
+    return found
+
+
+def _grants(connection: Connection, schema: str) -> dict[int, list[Any]]:
+    """Who but the owner may do what, with every table and column."""
+    rows = connection.execute(
+        sa.text(
+            "SELECT g.oid, coalesce(r.rolname, 'PUBLIC') AS grantee, g.privilege, g.col,"
+            " g.grantable FROM (SELECT c.oid, a.grantee, a.privilege_type AS privilege,"
+            " '' AS col, a.is_grantable AS grantable, c.relowner, c.relnamespace"
+            " FROM pg_catalog.pg_class c, aclexplode(c.relacl) a"
+            " UNION ALL SELECT c.oid, a.grantee, a.privilege_type, t.attname::text,"
+            " a.is_grantable, c.relowner, c.relnamespace FROM pg_catalog.pg_class c"
+            " JOIN pg_catalog.pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a) g"
+            " LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.grantee"
+            " WHERE g.grantee <> g.relowner AND g.relnamespace = to_regnamespace(:schema)"
+        ),
+        {"schema": schema},
+    )
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row.oid].append(row)
+    return found
 
 
 def _grant_problems(
-    connection: Connection, expected: Expected, relation: Any, protection: Protection
+    expected: Expected, relation: Any, protection: Protection, rows: Sequence[Any]
 ) -> Iterator[Problem]:
     name = relation.relname
     wanted = {(privilege, "") for privilege in protection.privileges}
     wanted |= {("UPDATE", column) for column in protection.columns}
-    rows = connection.execute(
-        sa.text(
-            "SELECT coalesce(r.rolname, 'PUBLIC') AS grantee, g.privilege, g.col, g.grantable"
-            " FROM (SELECT a.grantee, a.privilege_type AS privilege, '' AS col,"
-            " a.is_grantable AS grantable, c.relowner FROM pg_catalog.pg_class c,"
-            " aclexplode(c.relacl) a WHERE c.oid = :table"
-            " UNION ALL SELECT a.grantee, a.privilege_type, t.attname::text, a.is_grantable,"
-            " c.relowner FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute t"
-            " ON t.attrelid = c.oid, aclexplode(t.attacl) a WHERE c.oid = :table) g"
-            " LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.grantee WHERE g.grantee <> g.relowner"
-        ),
-        {"table": relation.oid},
-    ).all()
     actual = {(row.privilege, row.col) for row in rows if row.grantee == expected.role}
     for privilege, column in sorted(wanted - actual):
         what = f"the role {expected.role} has not {privilege} on {name}{column and '.'}{column}"
@@ -258,9 +271,8 @@ def _grant_problems(
     }
     for grantee, privilege in sorted(extra):
         what = f"{grantee} has {privilege} on {name}, more than the store needs"
-        yield problem(
-            "grant", what, f"REVOKE {privilege} ON {expected.schema}.{name} FROM {grantee}"
-        )
+        fix = f"REVOKE {privilege} ON {expected.schema}.{name} FROM {grantee}"
+        yield problem("grant", what, fix)
     if relation.owned:
         what = f"the role {expected.role} owns the table {name}, so it could take the policies away"
         yield problem("role", what, "let another role own it")

@@ -7,7 +7,7 @@ a scope's login.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +24,7 @@ from nexus_sql._postgresql_check import (
     server_problems,
 )
 from nexus_sql._postgresql_logins import login_of, password_of, scopes_of
-from nexus_sql._postgresql_policy import GIVEN, LOGINS, Protection
+from nexus_sql._postgresql_policy import GIVEN, LOGINS, Policy, Protection
 
 
 def provision(
@@ -63,8 +63,9 @@ def provision(
     done += steps
     if expected.per_scope:
         _make_logins_table(connection, schema, done)
+    policies = actual_policies(connection, schema)
     for name, protection in expected.protected.items():
-        done += _protect(connection, expected, name, protection)
+        done += _protect(connection, expected, name, protection, policies)
     versions = expected.tables.versions.name
     connection.exec_driver_sql(
         f"GRANT SELECT ON {schema}.{versions} TO {_quoted(connection, role)}"
@@ -82,7 +83,11 @@ def provision(
 
 
 def _protect(
-    connection: Connection, expected: Expected, name: str, protection: Protection
+    connection: Connection,
+    expected: Expected,
+    name: str,
+    protection: Protection,
+    policies: Mapping[int, Mapping[str, Policy]],
 ) -> Iterator[str]:
     table = f"{expected.schema}.{name}"
     row = connection.execute(
@@ -96,7 +101,7 @@ def _protect(
     if changed:
         connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         connection.exec_driver_sql(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-    actual = {policy.name: policy for policy in actual_policies(connection, row.oid)}
+    actual = policies.get(row.oid, {})
     for policy in protection.policies:
         if actual.get(policy.name) != policy:
             connection.exec_driver_sql(f"DROP POLICY IF EXISTS {policy.name} ON {table}")

@@ -3,7 +3,7 @@ is read is what was stored, or an ``IntegrityError``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from nexus_core.spi import (
     Record,
     Scope,
 )
-from nexus_sql._schema import Tables, in_scope, of_scope
+from nexus_sql._schema import Tables, in_scope, of_scope, one_by_one
 
 _Types = frozenset[type]
 
@@ -37,14 +37,19 @@ _FLAGS: Final[Mapping[int, bool]] = {0: False, 1: True}
 class RecordCodec:
     """Rows of one collection's table."""
 
-    def __init__(self, collection: Collection, table: Table) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        table: Table,
+        one_of: Callable[[Column[Any], str], sa.ColumnElement[bool]] = one_by_one,
+    ) -> None:
         schema = collection.schema
         self.name = collection.name
         self.table = table
         self.optional = frozenset(collection.optional)
         self.columns: tuple[Column[Any], ...] = tuple(table.columns)[2:]
         here, identity = in_scope(table), table.c.nx_id
-        listed = identity.in_(sa.bindparam("ids", expanding=True))
+        listed = one_of(identity, "ids")
         # Made once: building a statement costs more than running it.
         self.select_listed = sa.select(*self.columns).where(here, listed)
         self.versions_listed = sa.select(identity, table.c.nx_version).where(here, listed)
@@ -133,6 +138,6 @@ class _Shapes:
 def record_codecs(tables: Tables) -> dict[str, RecordCodec]:
     """A codec for each collection there is."""
     return {
-        name: RecordCodec(collection, tables.records[name])
+        name: RecordCodec(collection, tables.records[name], tables.one_of)
         for name, collection in COLLECTIONS.items()
     }

@@ -37,6 +37,11 @@ _LOOKUPS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
 }
 
 
+def one_by_one(column: Column[Any], name: str) -> ColumnElement[bool]:
+    """Whether a column is one of a parameter's values, each sent as a parameter of its own."""
+    return column.in_(bindparam(name, expanding=True))
+
+
 @attrs.frozen(kw_only=True)
 class Spelling:
     """How one engine spells what the tables need. Text must compare by byte (or code point)."""
@@ -58,6 +63,8 @@ class Spelling:
     """The type of text in primary keys, where keys must be short; else ``text``."""
     index: Callable[[Sequence[Column[Any]]], Mapping[str, Any]] = lambda _: {}
     """Arguments of an index over these columns."""
+    one_of: Callable[[Column[Any], str], ColumnElement[bool]] = one_by_one
+    """Whether a column is one of the values in the list that a parameter is."""
 
     @property
     def key_text(self) -> TypeEngine[Any]:
@@ -81,6 +88,7 @@ class Tables:
     heads: Table
     checkpoints: Table
     open_intents: Table
+    one_of: Callable[[Column[Any], str], ColumnElement[bool]] = one_by_one
 
     @property
     def logs(self) -> tuple[Table, ...]:
@@ -123,6 +131,7 @@ def build_tables(spelling: Spelling, schema: str | None = None) -> Tables:
             **spelling.clustered,
         ),
         records=records,
+        one_of=spelling.one_of,
         **_log_tables(metadata, spelling),
     )
 

@@ -12,6 +12,7 @@ import nexus_sql
 import pytest
 from nexus_contracts import BackendHarness, Namespace, Report
 from nexus_contracts._bench import SCOPES
+from nexus_contracts.faults import TcpFaults
 
 from nexus_core.spi import SecretRef
 
@@ -70,14 +71,24 @@ def stores(cluster: Any) -> Iterator[Callable[[Namespace], Any]]:
 def test_sql_on_postgresql_is_conformant(
     role: str,
     mode: str,
+    cluster: Any,
     stores: Callable[[Namespace], Any],
     conformant: Callable[[BackendHarness, str], Report],
 ) -> None:
     """Everything that applies was run against a real PostgreSQL, and holds."""
+    info = cluster.info
+
+    def over(namespace: Namespace, port: int) -> Any:
+        store = stores(namespace)
+        url = store.config().url.replace(f":{info['port']}/", f":{port}/")
+        short = {"answer_timeout_seconds": 2, "connect_timeout_seconds": 2}
+        return store.config(url=url, busy_timeout_seconds=0.5, **short, **MODES[mode])
+
     harness = BackendHarness(
         spec=getattr(nexus_sql, f"nexus_{role}")(),
         settings=lambda namespace: stores(namespace).config(**MODES[mode]),
         reality="real",
+        faults=lambda: TcpFaults([(info["host"], info["port"])], over),
         back_door=lambda namespace: Rows(stores(namespace)),
         broken_settings=lambda namespace: {
             "a schema that is not there": stores(namespace).config(schema_name="nowhere"),

@@ -44,7 +44,7 @@ def app(peopled: Any) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def bodies(connection: psycopg.Connection[Any], statement: str) -> list[bytes]:
+def bodies(connection: psycopg.Connection[Any], statement: str) -> list[Any]:
     return [row[0] for row in connection.execute(statement.encode()).fetchall()]
 
 
