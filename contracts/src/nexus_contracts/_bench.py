@@ -281,6 +281,9 @@ def subject_module(spec: BackendSpec, backend: Backend) -> ModuleType:
         config=SubjectConfig,
         factory=lambda _config, _runtime: backend,
         provision=None,
+        # What has to be proved of an endpoint is what the suite is about to see for itself.
+        prove=None,
+        proves=frozenset(),
     )
     module = ModuleType("nexus_contracts_subject")
     hooks = {
