@@ -21,11 +21,7 @@ if TYPE_CHECKING:
         AsyncNexus,
         AsyncRequest,
     )
-    from nexus_core._audit import (
-        AuditRecord,
-        ErasedRecord,
-        VerificationReport,
-    )
+    from nexus_core._audit import AuditProof, AuditRecord, ErasedRecord, VerificationReport
     from nexus_core._config import (
         Config,
         Secret,
@@ -205,6 +201,7 @@ _HOME = {
         "AsyncRequest",
     ),
     "nexus_core._audit": (
+        "AuditProof",
         "AuditRecord",
         "ErasedRecord",
         "VerificationReport",
@@ -410,6 +407,7 @@ __all__ = [
     "AtomsHandle",
     "AuditHandle",
     "AuditPage",
+    "AuditProof",
     "AuditRecord",
     "AuditVerificationError",
     "BackendError",

@@ -23,11 +23,13 @@ from nexus_core._audit.merkle import (
     verify_inclusion,
 )
 from nexus_core._audit.note import Verifier
+from nexus_core._audit.proof import AuditProof, prove_consistency, prove_inclusion
 from nexus_core._audit.record import DETAILS, AuditRecord, ErasedRecord
 from nexus_core._audit.verify import Finding, VerificationReport, verify
 
 __all__ = [
     "DETAILS",
+    "AuditProof",
     "AuditRecord",
     "Checkpoint",
     "ErasedRecord",
@@ -44,6 +46,8 @@ __all__ = [
     "export_ocsf",
     "inclusion_proof",
     "origin_of",
+    "prove_consistency",
+    "prove_inclusion",
     "record_data",
     "verify",
     "verify_consistency",

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from nexus_core import AuditRecord, ErasedRecord, VerificationReport
+from nexus_core import AuditProof, AuditRecord, ErasedRecord, VerificationReport
 from nexus_core._cli.console import Console, plural, when
 from nexus_core._cli.failure import FINDINGS, OK, UsageError
 from nexus_core._cli.files import written_whole
@@ -57,6 +57,23 @@ nexus audit verify --checkpoint /mnt/elsewhere/acme.checkpoint
     )
     checkpoint.add_argument("--output", metavar="FILE", help="write it there instead")
     scoped(checkpoint)
+    prove = verb(
+        family,
+        "prove",
+        run_prove,
+        "Prove that one record is in the trail, or with --grown-from that the trail has only been\n"
+        "added to since it had that many records. Check it with tools/verify_proof.py, the public\n"
+        "key and, for growth, the checkpoint that was kept.",
+        """
+nexus audit prove 17 --output record17.proof
+nexus audit prove --grown-from 120
+""",
+        takes="[INDEX]",
+    )
+    prove.add_argument("index", metavar="INDEX", type=int, nargs="?", help="number of the record")
+    prove.add_argument("--grown-from", type=int, metavar="SIZE", help="the older size")
+    prove.add_argument("--output", metavar="FILE", help="a file, instead of standard output")
+    scoped(prove)
     export = verb(
         family,
         "export",
@@ -140,6 +157,27 @@ def run_checkpoint(options: argparse.Namespace, console: Console) -> int:
     with written_whole(Path(options.output)) as file:
         file.write(text.encode("utf-8"))
     console.say(f"wrote {options.output}")
+    return OK
+
+
+def run_prove(options: argparse.Namespace, console: Console) -> int:
+    """Write a proof."""
+    if (options.index is None) == (options.grown_from is None):
+        raise UsageError("say which record, or --grown-from which size", "one of the two")
+    with requested(options) as request:
+        proof: AuditProof
+        if options.index is not None:
+            proof = request.audit.prove(options.index)
+        else:
+            proof = request.audit.prove_growth(options.grown_from)
+        key: str = request.audit.verifier_key
+    if options.output is None:
+        sys.stdout.buffer.write(proof.to_json())
+        return OK
+    with written_whole(Path(options.output)) as file:
+        file.write(proof.to_json())
+    console.document({"output": options.output, "size": proof.size, "verifier_key": key})
+    console.say(f"wrote {options.output}", f"public key  {key}")
     return OK
 
 

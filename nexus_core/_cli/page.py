@@ -16,6 +16,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "plugins": "nexus_core._cli.plugins",
     "ingest": "nexus_core._cli.ingest",
     "retrieve": "nexus_core._cli.retrieve",
+    "atoms": "nexus_core._cli.atoms",
     "lineage": "nexus_core._cli.lineage",
     "index": "nexus_core._cli.index",
     "recover": "nexus_core._cli.recover",
@@ -46,6 +47,7 @@ Configure
 Work in a tenant's scope
   ingest PATH...        take files and folders from bytes to atoms to vectors
   retrieve TEXT         the nearest atoms, with exact distances and where they are
+  atoms export|count    atoms with their text as JSON lines; how many there are
   lineage ID            where an asset or atom came from, and what came of it
   index list            the scope's indexes and the proposals for new ones
   index define|approve|apply
@@ -61,6 +63,7 @@ Audit
   audit tail            the latest records
   audit verify          prove that no record was changed, removed or reordered
   audit checkpoint      print the signed end of the trail, to be kept elsewhere
+  audit prove           prove that a record is in the trail, or that it only grew
   audit export          write the trail as JSON lines, OCSF or a verifiable bundle
 
 Who and where

@@ -8,7 +8,6 @@ them comes from the input; otherwise the setting's own description stands in for
 from __future__ import annotations
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -108,9 +107,9 @@ def _repeats(text: str, data: Any, known: str) -> bool:
 
     An input shorter than that must not stand in the text as a word.
     """
-    said = text.casefold()
+    said = " ".join(text.split()).casefold()
     for _, leaf in leaves(data):
-        given = str(leaf).casefold()
+        given = " ".join(str(leaf).split()).casefold()
         if len(given) < _LEAST:
             word = re.compile(rf"(?<!\w){re.escape(given)}(?!\w)")
             if word.search(said) and not word.search(known):
@@ -123,8 +122,25 @@ def _repeats(text: str, data: Any, known: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _vocabulary(model: type[BaseModel]) -> str:
-    """The text of the model's schema: names, descriptions, choices. None of it is input."""
-    return json.dumps(model.model_json_schema(), ensure_ascii=False).casefold()
+    """The texts of the model's schema: names, descriptions, choices. None of it is input.
+
+    One line each, without the line breaks inside, and not as JSON, whose escapes would run into the
+    words beside them.
+    """
+    found = dict.fromkeys(" ".join(text.split()) for text in _texts(model.model_json_schema()))
+    return "\n".join(found).casefold()
+
+
+def _texts(schema: Any) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        for key, value in schema.items():
+            yield str(key)
+            yield from _texts(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _texts(value)
+    else:
+        yield str(schema)
 
 
 def _place(loc: Iterable[Key], data: Any, *, keep_last: bool) -> Place:

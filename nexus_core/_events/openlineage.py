@@ -38,7 +38,7 @@ _DROPPED: Final = (
     "#/$defs/LifecycleStateChangeDatasetFacet"
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_READS: Final = frozenset(("retrieve", "vector.query", "atom.query", "asset.query"))
+_READS: Final = frozenset(("retrieve", "vector.query", "atom.query", "atom.export", "asset.query"))
 _REFUSED: Final = frozenset((400, 413, 415, 422))
 
 

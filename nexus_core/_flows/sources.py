@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import attrs
 
 from nexus_core._handles.catalogue import check_logical_key
 from nexus_core._handles.objects import check_media_type
-from nexus_core._model.errors import InvalidArgumentError, NotFoundError
+from nexus_core._model.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    Outcome,
+    QuotaExceededError,
+    StoreError,
+    UnavailableError,
+)
 from nexus_core._model.objects import Body, BodySource
 
 # What the standard table does not know, or knows by another name than the atomizers.
@@ -140,6 +148,9 @@ def spool(body: BodySource | Path, *, max_bytes: int) -> Iterator[Spooled]:
             try:
                 with body.open("rb") as source:
                     copied = _copy(source, file, max_bytes)
+            except StoreError:
+                # Some errors of the tree are OSErrors as well; they are not about this file.
+                raise
             except FileNotFoundError:
                 raise NotFoundError("the file to ingest is gone") from None
             except OSError as error:
@@ -148,22 +159,47 @@ def spool(body: BodySource | Path, *, max_bytes: int) -> Iterator[Spooled]:
                 ) from None
         else:
             copied = _copy(body, file, max_bytes)
-        file.flush()
+        with _disk():
+            file.flush()
         yield Spooled(path=path, file=file, size=copied.read_size, sha256=copied.sha256)
 
 
 def _copy(source: BodySource, target: BinaryIO, max_bytes: int) -> Body:
     body = Body(source, limit=max_bytes)
     for chunk in body:
-        target.write(chunk)
+        with _disk():
+            target.write(chunk)
     return body
 
 
 @contextmanager
-def _temporary() -> Iterator[tuple[Path, BinaryIO]]:
-    if sys.platform.startswith("linux"):
-        with tempfile.TemporaryFile(prefix="nexus-") as file:
-            yield Path(f"/proc/self/fd/{file.fileno()}"), file
+def _disk() -> Iterator[None]:
+    """What the disk under the temporary folder refuses, as an error of the tree."""
+    try:
+        yield
+    except OSError as error:
+        failure: StoreError
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            failure = QuotaExceededError(
+                "the temporary folder has no room for what is to be ingested",
+                hint="make room there, or point TMPDIR elsewhere",
+            )
+        else:
+            failure = UnavailableError(
+                f"the temporary folder cannot be used: {error.strerror}",
+                hint="see that it can be written to, or point TMPDIR elsewhere",
+                outcome=Outcome.NOT_APPLIED,
+            )
     else:
-        with tempfile.NamedTemporaryFile(prefix="nexus-") as named:
-            yield Path(named.name), named
+        return
+    raise failure
+
+
+@contextmanager
+def _temporary() -> Iterator[tuple[Path, BinaryIO]]:
+    linux = sys.platform.startswith("linux")
+    with ExitStack() as stack:
+        with _disk():
+            make = tempfile.TemporaryFile if linux else tempfile.NamedTemporaryFile
+            file: Any = stack.enter_context(make(prefix="nexus-"))
+        yield Path(f"/proc/self/fd/{file.fileno()}" if linux else file.name), file

@@ -8,7 +8,7 @@ from typing import final
 import attrs
 
 from nexus_core._handles.catalogue import Asset, Catalogue, asset_of, check_logical_key
-from nexus_core._handles.checks import check_limit
+from nexus_core._handles.checks import check_limit, check_many
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.ledger import Ledger
 from nexus_core._handles.objects import Objects
@@ -85,7 +85,8 @@ class AssetsHandle:
         return asset
 
     def get(self, ids: str | Sequence[str]) -> list[Asset | None]:
-        """Return assets aligned with ``ids``; ``None`` where this scope has none."""
+        """Return assets aligned with ``ids``, at most 10 000; ``None`` where there is none."""
+        check_many([ids] if isinstance(ids, str) else ids, "ids")
         wanted = [check_id(i, "the asset id") for i in ([ids] if isinstance(ids, str) else ids)]
         self._gate.admit(Action.ASSET_GET, wanted)
         records = self._ledger.get("assets", wanted)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, final
 
 import attrs
 
-from nexus_core._handles.checks import check_limit
+from nexus_core._handles.checks import check_limit, check_many
 from nexus_core._handles.derivation import (
     Atom,
     Derivation,
@@ -24,6 +24,7 @@ from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger, body_of, by_owner
 from nexus_core._handles.objects import Objects
+from nexus_core._model.canonical import canonical_json
 from nexus_core._model.errors import (
     IntegrityError,
     InvalidArgumentError,
@@ -37,6 +38,7 @@ from nexus_core._security.permissions import Action
 from nexus_core._spi.capabilities import StoreRole
 
 MAX_ATOMS: Final = 2000
+_EXPORTED: Final = 200
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +135,8 @@ class AtomsHandle:
         ]
 
     def get(self, ids: str | Sequence[str]) -> list[Atom | None]:
-        """Return atoms aligned with ``ids``; ``None`` where this scope has none."""
+        """Return atoms aligned with ``ids``, at most 10 000; ``None`` where this scope has none."""
+        check_many([ids] if isinstance(ids, str) else ids, "ids")
         wanted = [check_id(i, "the atom id") for i in ([ids] if isinstance(ids, str) else ids)]
         self._gate.admit(Action.ATOM_GET, wanted)
         records = self._ledger.get("atoms", wanted)
@@ -148,11 +151,15 @@ class AtomsHandle:
         if atom.text is not None:
             return atom.text
         self._gate.admit(Action.ATOM_GET, (atom.id,))
+        text = self._read_text(atom)
+        self._gate.accessed(Action.ATOM_GET, StoreRole.RAW, (atom.id,))
+        return text
+
+    def _read_text(self, atom: Atom) -> str:
         with self._objects.opened(text_key(atom.id, atom.sha256)) as (stream, _):
             data = b"".join(stream.chunks)
         if hashlib.sha256(data).hexdigest() != atom.sha256:
             raise IntegrityError("the atom's text is not what was written")
-        self._gate.accessed(Action.ATOM_GET, StoreRole.RAW, (atom.id,))
         return data.decode("utf-8")
 
     def query(
@@ -190,6 +197,40 @@ class AtomsHandle:
         number = self._ledger.count("atoms", where)
         self._gate.accessed(Action.ATOM_COUNT, StoreRole.ATOMS, ())
         return number
+
+    def export(self, where: Filter | None = None, *, training: bool = False) -> Iterator[bytes]:
+        """Yield atoms that match, with their texts, as lines of canonical JSON in id order.
+
+        Each page is on record and told of before it is given out. With ``training`` only atoms that
+        may be trained on, and whose asset may, come along. An atom that is deleted meanwhile may be
+        left out; one whose text is gone or was altered ends the export with its error.
+        """
+        if type(training) is not bool:
+            raise InvalidArgumentError("training is True or False")
+        if training:
+            allowed = Eq("train_ok", value=True)
+            where = allowed if where is None else And((where, allowed))
+        self._gate.admit(Action.ATOM_EXPORT)
+        return self._exported(where)
+
+    def _exported(self, where: Filter | None) -> Iterator[bytes]:
+        after: str | None = None
+        while True:
+            self._gate.ensure_alive()
+            records, after = self._ledger.page("atoms", where, after=after, limit=_EXPORTED)
+            atoms = [atom_of(record) for record in records]
+            ids = [atom.id for atom in atoms]
+            if ids:
+                own = [atom.governance for atom in atoms]
+                self._ledger.asked(Action.ATOM_EXPORT, own, ids)
+                self._gate.accessed(Action.ATOM_EXPORT, StoreRole.ATOMS, ids)
+            for atom in atoms:
+                self._gate.ensure_alive()
+                text = self._read_text(atom) if atom.text is None else atom.text
+                data = attrs.asdict(attrs.evolve(atom, text=text))
+                yield canonical_json(data) + b"\n"
+            if after is None:
+                return
 
     def update(self, atom: str, *, metadata: Mapping[str, Any], expected_version: int) -> Atom:
         """Replace an atom's free metadata by compare-and-set; nothing else of an atom can change.

@@ -9,6 +9,7 @@ from typing import Final, Literal, cast, final
 import attrs
 
 from nexus_core._audit import (
+    AuditProof,
     AuditRecord,
     ErasedRecord,
     VerificationReport,
@@ -16,6 +17,8 @@ from nexus_core._audit import (
     export_bundle,
     export_json_lines,
     export_ocsf,
+    prove_consistency,
+    prove_inclusion,
     verify,
 )
 from nexus_core._handles.checks import check_limit
@@ -113,6 +116,35 @@ class AuditHandle:
                 "event", Action.AUDIT_VERIFY, AuditVerificationError.code, role=StoreRole.AUDIT
             )
         return report
+
+    def prove(self, index: int) -> AuditProof:
+        """Prove that the record at ``index`` is in the trail, against its present checkpoint.
+
+        Blocking, O(n). The proof stays valid for ever, also when the record's subject is erased.
+        Raises ``InvalidArgumentError`` for an index that the trail does not have.
+        """
+        return self._proved(
+            lambda s: prove_inclusion(
+                _backend(s), self._gate.scope, self._gate.runtime.signer.verifier, index
+            )
+        )
+
+    def prove_growth(self, old_size: int) -> AuditProof:
+        """Prove that the trail has only been added to since it had ``old_size`` records.
+
+        Whoever kept the checkpoint of that size checks it without the trail. Raises as ``prove``.
+        """
+        return self._proved(
+            lambda s: prove_consistency(
+                _backend(s), self._gate.scope, self._gate.runtime.signer.verifier, old_size
+            )
+        )
+
+    def _proved(self, prove: Callable[[OpenStore], AuditProof]) -> AuditProof:
+        self._gate.admit(Action.AUDIT_PROVE)
+        proof = self._gate.call(StoreRole.AUDIT, prove)
+        self._gate.accessed(Action.AUDIT_PROVE, StoreRole.AUDIT, ())
+        return proof
 
     def export(self, format: ExportFormat = "jsonl") -> Iterator[bytes]:
         """Yield the trail as lines: records (``jsonl``), OCSF in CloudEvents (``ocsf``), or the

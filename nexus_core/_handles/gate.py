@@ -24,6 +24,7 @@ from nexus_core._model.errors import (
     BackendError,
     ClosedError,
     NexusError,
+    NotFoundError,
     Outcome,
     StoreError,
     TenantIsolationError,
@@ -156,6 +157,16 @@ class Gate:
         """Make one access record durable; nothing may be released before it is."""
         operation = self.record("access", action, "ok", ids=ids, role=role)
         self.observe(action, "ok", operation, len(ids))
+
+    @contextmanager
+    def reading(self, action: Action, role: StoreRole, ids: Sequence[str]) -> Iterator[None]:
+        """Put a read on record that finds nothing; what is found the caller puts on record."""
+        try:
+            yield
+        except NotFoundError as error:
+            operation = self.record("access", action, error.code, ids=ids, role=role)
+            self.observe(action, error.code, operation, 0)
+            raise
 
     # -- mutating ----------------------------------------------------------------------------
 

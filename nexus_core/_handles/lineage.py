@@ -7,6 +7,7 @@ from typing import Any, Literal, final
 
 import attrs
 
+from nexus_core._handles.checks import check_many
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.ledger import Ledger, body_of
 from nexus_core._model.errors import InvalidArgumentError
@@ -69,6 +70,7 @@ class LineageHandle:
         max_depth: int,
         limit: int,
     ) -> list[Edge]:
+        check_many([ids] if isinstance(ids, str) else ids, "ids")
         start = [check_id(i) for i in ([ids] if isinstance(ids, str) else ids)]
         if not 1 <= max_depth <= MAX_DEPTH or not 1 <= limit <= MAX_EDGES or not start:
             raise InvalidArgumentError(

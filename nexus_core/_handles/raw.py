@@ -5,12 +5,12 @@ from __future__ import annotations
 import builtins
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final, Literal, final
 
 import attrs
 
-from nexus_core._handles.checks import MAX_PAGE, check_limit
+from nexus_core._handles.checks import MAX_PAGE, check_limit, check_many
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
@@ -144,7 +144,8 @@ class RawHandle:
         """Return what is known of an object; raises ``NotFoundError``."""
         check_user_key(key)
         self._gate.admit(Action.RAW_HEAD, (key,))
-        found = self._objects.head(key)
+        with self._gate.reading(Action.RAW_HEAD, StoreRole.RAW, (key,)):
+            found = self._objects.head(key)
         self._gate.accessed(Action.RAW_HEAD, StoreRole.RAW, (key,))
         return found
 
@@ -164,7 +165,10 @@ class RawHandle:
         """
         check_user_key(key)
         self._gate.admit(Action.RAW_GET, (key,))
-        with self._objects.opened(key, range=range, if_match=if_match) as (stream, length):
+        with (
+            self._gate.reading(Action.RAW_GET, StoreRole.RAW, (key,)),
+            self._objects.opened(key, range=range, if_match=if_match) as (stream, length),
+        ):
             if length > max_bytes:
                 raise QuotaExceededError(
                     "the object is larger than max_bytes",
@@ -185,7 +189,10 @@ class RawHandle:
         """
         check_user_key(key)
         self._gate.admit(Action.RAW_GET, (key,))
-        with self._objects.opened(key, range=range, if_match=if_match) as (stream, _):
+        with ExitStack() as stack:
+            with self._gate.reading(Action.RAW_GET, StoreRole.RAW, (key,)):
+                opened = self._objects.opened(key, range=range, if_match=if_match)
+                stream, _ = stack.enter_context(opened)
             self._gate.accessed(Action.RAW_GET, StoreRole.RAW, (key,))
             yield attrs.evolve(stream, chunks=self._while_alive(stream.chunks))
 
@@ -198,18 +205,21 @@ class RawHandle:
     def get_ranges(
         self, key: str, ranges: Sequence[ByteRange], *, max_bytes: int = DEFAULT_MAX_BYTES
     ) -> builtins.list[bytes]:
-        """Read several ranges of one version of an object; all or none are returned."""
+        """Read several ranges of one version of an object; all or none are returned. At most
+        10 000 a call."""
         check_user_key(key)
+        check_many(ranges, "ranges")
         self._gate.admit(Action.RAW_GET, (key,))
         out: list[bytes] = []
         etag: str | None = None
-        for wanted in ranges:
-            with self._objects.opened(key, range=wanted, if_match=etag) as (stream, length):
-                etag = stream.object.etag
-                max_bytes -= length
-                if max_bytes < 0:
-                    raise QuotaExceededError("the ranges hold more than max_bytes")
-                out.append(b"".join(stream.chunks))
+        with self._gate.reading(Action.RAW_GET, StoreRole.RAW, (key,)):
+            for wanted in ranges:
+                with self._objects.opened(key, range=wanted, if_match=etag) as (stream, length):
+                    etag = stream.object.etag
+                    max_bytes -= length
+                    if max_bytes < 0:
+                        raise QuotaExceededError("the ranges hold more than max_bytes")
+                    out.append(b"".join(stream.chunks))
         self._gate.accessed(Action.RAW_GET, StoreRole.RAW, (key,))
         return out
 
@@ -271,10 +281,11 @@ class RawHandle:
     def delete_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete objects by key; returns the error code of each that could not be, by key.
 
-        Idempotent for each key. A key is never a pattern.
+        Idempotent for each key. A key is never a pattern. At most 10 000 a call.
         """
         if isinstance(keys, str):
             raise InvalidKeyError("delete_many takes a sequence of keys, not one string")
+        check_many(keys, "keys")
         wanted = list(dict.fromkeys(check_user_key(key) for key in keys))
         failed: dict[str, str] = {}
         if not wanted:
@@ -335,7 +346,8 @@ class RawHandle:
         check_user_key(key)
         check_expiry(expires_in)
         self._gate.admit(Action.RAW_PRESIGN, (key,))
-        self._objects.head(key)
+        with self._gate.reading(Action.RAW_PRESIGN, StoreRole.RAW, (key,)):
+            self._objects.head(key)
 
         def run(store: OpenStore) -> SignedUrl:
             self._gate.require(store, "presign_get")

@@ -8,7 +8,7 @@ from typing import Final, final
 
 import attrs
 
-from nexus_core._handles.checks import MAX_PAGE, check_limit
+from nexus_core._handles.checks import MAX_PAGE, check_limit, check_many
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.fence import Fences
 from nexus_core._handles.gate import Gate, Mutation
@@ -153,6 +153,7 @@ class VectorsHandle:
         """Delete rows by id, durably; returns how many existed. Raises ``RetentionError`` if any
         is protected; nothing is deleted then."""
         check_name(index, "the index name")
+        check_many(ids, "ids")
         wanted = [check_id(i, "a vector id") for i in ids]
         if not wanted:
             raise InvalidArgumentError("no ids were given")
@@ -199,8 +200,9 @@ class VectorsHandle:
         version: int | None = None,
         include_vectors: bool = False,
     ) -> list[VectorRow | None]:
-        """Return rows aligned with ``ids``; ``None`` where this scope has none."""
+        """Return rows aligned with ``ids``, at most 10 000; ``None`` where this scope has none."""
         check_name(index, "the index name")
+        check_many([ids] if isinstance(ids, str) else ids, "ids")
         wanted = [check_id(i, "a vector id") for i in ([ids] if isinstance(ids, str) else ids)]
         self._gate.admit(Action.VECTOR_GET, wanted)
         ref = self._rows.resolve(index, version)

@@ -31,6 +31,7 @@ class Action(enum.StrEnum):
     ATOM_GET = "atom.get"
     ATOM_QUERY = "atom.query"
     ATOM_COUNT = "atom.count"
+    ATOM_EXPORT = "atom.export"
     ATOM_UPDATE = "atom.update"
     ATOM_DELETE = "atom.delete"
     LINEAGE_READ = "lineage.read"
@@ -53,6 +54,7 @@ class Action(enum.StrEnum):
     ERASE_SCOPE = "erase.scope"
     AUDIT_READ = "audit.read"
     AUDIT_VERIFY = "audit.verify"
+    AUDIT_PROVE = "audit.prove"
     AUDIT_EXPORT = "audit.export"
     ALARM = "isolation.alarm"
 
@@ -67,6 +69,7 @@ _READ: Final = frozenset(
         Action.ATOM_GET,
         Action.ATOM_QUERY,
         Action.ATOM_COUNT,
+        Action.ATOM_EXPORT,
         Action.LINEAGE_READ,
         Action.INDEX_READ,
         Action.VECTOR_GET,
@@ -104,6 +107,7 @@ _ADMINISTER: Final = frozenset(
         Action.ERASE_SCOPE,
         Action.AUDIT_READ,
         Action.AUDIT_VERIFY,
+        Action.AUDIT_PROVE,
         Action.AUDIT_EXPORT,
     }
 )

@@ -19,10 +19,11 @@ HEAVY = ("pydantic", "cryptography", "attrs", "attr", "pluggy", "sqlalchemy", "n
 FAMILIES = {
     "config": ("check", "show", "schema"),
     "plugins": ("list", "check"),
+    "atoms": ("export", "count"),
     "index": ("list", "define", "approve", "apply"),
     "erase": ("subject", "scope"),
     "events": ("list", "relay"),
-    "audit": ("tail", "verify", "checkpoint", "export"),
+    "audit": ("tail", "verify", "checkpoint", "prove", "export"),
 }
 
 

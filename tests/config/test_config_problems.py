@@ -162,3 +162,29 @@ def test_a_secret_in_the_file_has_a_code_of_its_own() -> None:
     problem = problems(Nested, {"keys": {"a": ["inline"]}})["at.keys.a.0"]
     assert problem.code == "config.inline_secret"
     assert "inline" not in problem.what + problem.fix
+
+
+class Wrapped(BackendConfig):
+    """A model whose descriptions are broken into lines."""
+
+    place: str = "x"
+    """The first line ends here,
+    volume and a second one begins."""
+
+    @field_validator("place")
+    @classmethod
+    def _refuse(cls, value: str) -> str:
+        raise ValueError("no such volume here,\n volume and folder")
+
+
+@pytest.mark.parametrize("value", ["volume", "here", "here,\nvolume"])
+def test_a_line_break_in_a_description_joins_no_words(value: str) -> None:
+    """A word that begins a line of a description is known, and so no sign of the input."""
+    (problem,) = problems(Wrapped, {"place": value}).values()
+    assert problem.what.startswith("no such volume here")
+
+
+def test_a_line_break_hides_no_input() -> None:
+    """Input that a message repeats across a line break is still found."""
+    (problem,) = problems(Wrapped, {"place": "volume  and\nfolder"}).values()
+    assert problem.what == "is not accepted"

@@ -61,6 +61,7 @@ def calls(n: Any) -> dict[Action, Callable[[], Any]]:
         Action.ATOM_GET: lambda: n.atoms.get("a"),
         Action.ATOM_QUERY: lambda: n.atoms.query(where),
         Action.ATOM_COUNT: lambda: n.atoms.count(),
+        Action.ATOM_EXPORT: lambda: list(n.atoms.export()),
         Action.ATOM_UPDATE: lambda: n.atoms.update("a", metadata={}, expected_version=1),
         Action.ATOM_DELETE: lambda: n.atoms.delete(["a"]),
         Action.LINEAGE_READ: lambda: n.lineage.ancestors("a"),
@@ -83,6 +84,7 @@ def calls(n: Any) -> dict[Action, Callable[[], Any]]:
         Action.ERASE_SCOPE: lambda: n.erasure.scope(confirm="acme/dev"),
         Action.AUDIT_READ: lambda: n.audit.tail(),
         Action.AUDIT_VERIFY: lambda: n.audit.verify(),
+        Action.AUDIT_PROVE: lambda: n.audit.prove_growth(1),
         Action.AUDIT_EXPORT: lambda: list(n.audit.export()),
     }
 

@@ -31,7 +31,7 @@ class AsyncAssetsHandle:
         return await self._bridge.run(lambda: self._sync.register(key, logical_key=logical_key))
 
     async def get(self, ids: str | Sequence[str]) -> list[Asset | None]:
-        """Return assets aligned with ``ids``; ``None`` where this scope has none."""
+        """Return assets aligned with ``ids``, at most 10 000; ``None`` where there is none."""
         return await self._bridge.run(lambda: self._sync.get(ids))
 
     async def query(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 from nexus_core._aio.bridge import Bridge
-from nexus_core._audit import VerificationReport
+from nexus_core._audit import AuditProof, VerificationReport
 from nexus_core._handles.audit import AuditHandle, AuditPage, ExportFormat
 
 
@@ -58,6 +58,21 @@ class AsyncAuditHandle:
         return await self._bridge.run(
             lambda: self._sync.verify(trusted_checkpoint=trusted_checkpoint, progress=progress)
         )
+
+    async def prove(self, index: int) -> AuditProof:
+        """Prove that the record at ``index`` is in the trail, against its present checkpoint.
+
+        Blocking, O(n). The proof stays valid for ever, also when the record's subject is erased.
+        Raises ``InvalidArgumentError`` for an index that the trail does not have.
+        """
+        return await self._bridge.run(lambda: self._sync.prove(index))
+
+    async def prove_growth(self, old_size: int) -> AuditProof:
+        """Prove that the trail has only been added to since it had ``old_size`` records.
+
+        Whoever kept the checkpoint of that size checks it without the trail. Raises as ``prove``.
+        """
+        return await self._bridge.run(lambda: self._sync.prove_growth(old_size))
 
     def export(self, format: ExportFormat = "jsonl") -> AsyncIterator[bytes]:
         """Yield the trail as lines: records (``jsonl``), OCSF in CloudEvents (``ocsf``), or the

@@ -105,7 +105,8 @@ class AsyncRawHandle:
     async def get_ranges(
         self, key: str, ranges: Sequence[ByteRange], *, max_bytes: int = DEFAULT_MAX_BYTES
     ) -> builtins.list[bytes]:
-        """Read several ranges of one version of an object; all or none are returned."""
+        """Read several ranges of one version of an object; all or none are returned. At most
+        10 000 a call."""
         return await self._bridge.run(
             lambda: self._sync.get_ranges(key, ranges, max_bytes=max_bytes)
         )
@@ -138,7 +139,7 @@ class AsyncRawHandle:
     async def delete_many(self, keys: Sequence[str]) -> dict[str, str]:
         """Delete objects by key; returns the error code of each that could not be, by key.
 
-        Idempotent for each key. A key is never a pattern.
+        Idempotent for each key. A key is never a pattern. At most 10 000 a call.
         """
         return await self._bridge.run(lambda: self._sync.delete_many(keys))
 

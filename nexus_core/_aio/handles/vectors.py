@@ -89,7 +89,7 @@ class AsyncVectorsHandle:
         version: int | None = None,
         include_vectors: bool = False,
     ) -> list[VectorRow | None]:
-        """Return rows aligned with ``ids``; ``None`` where this scope has none."""
+        """Return rows aligned with ``ids``, at most 10 000; ``None`` where this scope has none."""
         return await self._bridge.run(
             lambda: self._sync.get(index, ids, version=version, include_vectors=include_vectors)
         )
