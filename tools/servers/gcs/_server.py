@@ -275,6 +275,9 @@ class Handler(BaseHTTPRequestHandler):
         session = state.sessions.get(name)
         if session is None:
             raise Refusal(404, "notFound", "The upload is not known.")
+        if session.made is not None:
+            self._tell(session.made)
+            return
         if self.command == "DELETE":
             del state.sessions[name]
             self._answer(499)
@@ -296,7 +299,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(308, headers=kept)
             return
         made = state.finish(session.bucket, session.name, content, session.resource, session.query)
-        del state.sessions[name]
+        session.made = made
         self._tell(made)
 
     # -- signed URLs of the XML API ----------------------------------------------------------

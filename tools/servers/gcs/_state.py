@@ -183,6 +183,7 @@ class Session:
     resource: dict[str, Any]
     query: dict[str, str]
     content: Content
+    made: dict[str, Any] | None = None
 
 
 class State:
@@ -403,7 +404,9 @@ class State:
 
     def _shown(self, home: Bucket, name: str, query: Mapping[str, str]) -> list[Version]:
         live = [home.live[name]] if name in home.live else []
-        return [*home.old.get(name, ()), *live] if query.get("versions", "").lower() == "true" else live
+        # Clients write it as their language does.
+        every = query.get("versions", "").lower() == "true"
+        return [*home.old.get(name, ()), *live] if every else live
 
 
 def _page(items: list[dict[str, Any]], prefixes: list[str], token: bytes | None) -> dict[str, Any]:
