@@ -421,7 +421,11 @@ class Server:
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815  # its names
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Quiet(ThreadingHTTPServer):
+            def handle_error(self, *_: Any) -> None:
+                return  # clients that are killed on purpose break their connections off
+
+        self._server = Quiet(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -119,11 +120,12 @@ def test_a_listed_etag_names_the_bytes(proved: Any) -> None:
 def test_made_up_etags_never_match(proved: Any, etag: str) -> None:
     """A text that was never an ETag fails every condition, and reaches no header unchecked."""
     proved.put("k", b"x")
-    for call in (
+    attempts: list[Callable[[], object]] = [
         lambda: proved.put("k", b"y", if_match=etag),
         lambda: proved.get("k", if_match=etag),
         lambda: proved.store.delete(T1, "k", if_match=etag),
-    ):
+    ]
+    for call in attempts:
         with pytest.raises(PreconditionFailedError):
             call()
     assert proved.get("k") == b"x"

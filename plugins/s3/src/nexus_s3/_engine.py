@@ -11,6 +11,7 @@ import attrs
 
 from nexus_core.spi import ClosedError, InvalidArgumentError, Scope
 from nexus_s3._failures import Failure, Kind, classify, translate
+from nexus_s3._hush import Hushed
 
 T = TypeVar("T")
 
@@ -36,7 +37,8 @@ def call(client: Any, operation: str, **parameters: Any) -> Any:
     """One request, once; raises ``Failure`` and nothing else that the library could raise."""
     failure: Failure
     try:
-        return getattr(client, operation)(**parameters)
+        with Hushed():
+            return getattr(client, operation)(**parameters)
     except (Failure, KeyboardInterrupt, SystemExit):
         raise
     except (ClosedError, InvalidArgumentError):

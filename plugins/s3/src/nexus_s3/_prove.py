@@ -31,6 +31,7 @@ from nexus_s3._config import S3Config
 from nexus_s3._delete import erase
 from nexus_s3._engine import Patience, Target, call, given
 from nexus_s3._failures import Failure, Kind, translate
+from nexus_s3._hush import Hushed
 from nexus_s3._presign import BINDINGS, Signer
 from nexus_s3._record import HEADER, Sealed, bare, found
 from nexus_s3._session import Clients
@@ -354,7 +355,8 @@ class _Probe:
         session = URLLib3Session(verify=trust, proxies={}, timeout=self.config.read_seconds)
         request = AWSRequest(method=method, url=url, headers=dict(headers), data=data)
         try:
-            return int(session.send(request.prepare()).status_code)
+            with Hushed():
+                return int(session.send(request.prepare()).status_code)
         except Exception:  # noqa: BLE001  # whatever it is, no answer came
             return 0
         finally:

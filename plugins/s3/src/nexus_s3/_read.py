@@ -17,6 +17,7 @@ from nexus_core.spi import (
 )
 from nexus_s3._engine import Patience, Target
 from nexus_s3._failures import Failure, Kind, classify, not_found, translate
+from nexus_s3._hush import Hushed
 from nexus_s3._look import is_unlisted, look
 from nexus_s3._record import Found, found, parts_of
 from nexus_s3._write import mismatch
@@ -126,7 +127,8 @@ class _Stream:
     def _read(self) -> bytes:
         failure: Failure
         try:
-            chunk = self._body.read(min(CHUNK, self.stop - self.position))
+            with Hushed():
+                chunk = self._body.read(min(CHUNK, self.stop - self.position))
             if chunk and len(chunk) <= self.stop - self.position:
                 return bytes(chunk)
             failure = Failure(Kind.LOST)

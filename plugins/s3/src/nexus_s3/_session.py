@@ -45,6 +45,7 @@ from nexus_core.spi import (
 )
 from nexus_s3._config import AWS, S3Config
 from nexus_s3._failures import classify
+from nexus_s3._hush import Hushed, listen
 
 # A session for each scope that was used lately; one that falls out is made anew.
 _KEPT: Final = 256
@@ -180,6 +181,7 @@ class Clients:
         client.meta.events.unregister(
             "before-parameter-build.s3.ListObjectsV2", set_list_objects_encoding_type_url
         )
+        listen()
         return client
 
     def _assumed(self, scope: Scope) -> Any:
@@ -202,12 +204,13 @@ class Clients:
         def fetch() -> dict[str, Any]:
             failure = None
             try:
-                given = sts.assume_role(
-                    RoleArn=self._config.role_arn,
-                    RoleSessionName="nexus",
-                    DurationSeconds=self._config.session_seconds,
-                    Policy=policy,
-                )["Credentials"]
+                with Hushed():
+                    given = sts.assume_role(
+                        RoleArn=self._config.role_arn,
+                        RoleSessionName="nexus",
+                        DurationSeconds=self._config.session_seconds,
+                        Policy=policy,
+                    )["Credentials"]
                 expiry = given["Expiration"]
                 return {
                     "access_key": given["AccessKeyId"],
