@@ -15,8 +15,10 @@ from typing import Any, Final, NoReturn, TypeVar
 import attrs
 
 from nexus_contracts._harness import BackDoor, BackendHarness, Namespace
+from nexus_contracts._requirements import Profile
 from nexus_contracts._watch import Trail, Watched
 from nexus_contracts._watch import Violation as Violation
+from nexus_contracts.faults._model import FaultInjector
 from nexus_contracts.memory import plugin as memory
 from nexus_core import Nexus, NexusError, RequestContext, Scope
 from nexus_core.spi import (
@@ -111,6 +113,7 @@ class Bench:
 
     harness: BackendHarness
     seed: int
+    profile: Profile = Profile.CORE
     random: random.Random = attrs.field(init=False)
     clock: TickingClock = attrs.field(factory=TickingClock)
     figures: dict[str, Any] = attrs.field(factory=dict)
@@ -163,6 +166,11 @@ class Bench:
         where = self.provisioned() if namespace is None else namespace
         return self.watched(self.harness.build(where, self.clock))
 
+    def disturbed(self, namespace: Namespace, injector: FaultInjector) -> Any:
+        """The backend on an existing store, over the road that can be made to fail."""
+        settings = injector.settings(namespace)
+        return self.watched(self.harness.build(namespace, self.clock, settings))
+
     def watched(self, backend: Backend) -> Any:
         """A backend whose answers are held against the interface, closed when the check is over."""
         watched = Watched(backend, self.spec.role, self.trail)
@@ -180,7 +188,8 @@ class Bench:
         finally:
             self._open.remove(store.backend)
             self._folders.remove(namespace.path)
-            store.close()
+            # Not through the watch: what is remembered as the last call is the check's own.
+            store.backend.close()
             shutil.rmtree(namespace.path, ignore_errors=True)
 
     def back_door(self, namespace: Namespace) -> BackDoor | None:

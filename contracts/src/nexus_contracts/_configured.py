@@ -81,4 +81,4 @@ def _is_plain(value: Any, default: Any) -> bool:
     """Whether a value cannot lead anywhere: it is a number, a flag, a choice, or the default."""
     if value is None or isinstance(value, bool | int | float | Enum):
         return True
-    return isinstance(value, str) and value == default
+    return isinstance(value, str | tuple) and value == default

@@ -13,6 +13,7 @@ from nexus_contracts._catalogue import catalogue
 from nexus_contracts._gaps import gap
 from nexus_contracts._harness import BackendHarness
 from nexus_contracts._inverse import run_inverse
+from nexus_contracts._processes import Unreachable
 from nexus_contracts._registry import checks
 from nexus_contracts._requirements import Level, Profile, Requirement
 from nexus_contracts._verdict import Outcome, Status
@@ -49,6 +50,7 @@ def run_one(
     requirement: Requirement,
     *,
     seed: int = DEFAULT_SEED,
+    profile: Profile = Profile.CORE,
     deviations: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Test one requirement. Never raises, except for an interrupt."""
@@ -57,7 +59,7 @@ def run_one(
             requirement=requirement, status=Status.UNTESTED, message=requirement.reason or ""
         )
     began = time.perf_counter()
-    bench = Bench(harness, seed)
+    bench = Bench(harness, seed, profile)
     inverse = requirement.capability is not None and not declared(harness, requirement.capability)
     try:
         missing = gap(bench, requirement)
@@ -73,6 +75,8 @@ def run_one(
         status, message = Status.FAILED, _with_call(str(violation), bench)
     except Indeterminate as why:
         status, message = Status.INDETERMINATE, str(why)
+    except Unreachable as why:
+        status, message = Status.NOT_RUN, str(why)
     except NexusError as error:
         status = Status.FAILED
         message = _with_call(
@@ -161,7 +165,9 @@ def run_all(
                 requirement=requirement, status=Status.NOT_RUN, message="it was deselected"
             )
         else:
-            outcome = run_one(harness, requirement, seed=seed, deviations=deviations)
+            outcome = run_one(
+                harness, requirement, seed=seed, profile=profile, deviations=deviations
+            )
         outcomes.append(outcome)
         if progress is not None:
             progress(outcome)

@@ -1,9 +1,9 @@
 """What a harness does not supply: a requirement that could not be tested is never a pass.
 
-Three requirements stand on what the plugin's author gives: a place to provision, settings that are
-broken, a store that can be opened again. Where that is not given the requirement was not run, and
-the verdict is incomplete. Only memory has nothing to give, and only a store that is declared
-ephemeral may keep nothing.
+Some requirements stand on what the plugin's author gives: a place to provision, settings that are
+broken, a store that can be opened again and by another process, a way below the interface, faults.
+Where that is not given the requirement was not run, and the verdict is incomplete. Only memory has
+nothing to give, and only a store that is declared ephemeral may keep nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Final
 import attrs
 
 from nexus_contracts._bench import Bench
+from nexus_contracts._catalogue.shared import IDS
+from nexus_contracts._processes import portable
 from nexus_contracts._requirements import Requirement
 from nexus_contracts._verdict import Status
 from nexus_core.spi import Durability
@@ -20,6 +22,9 @@ from nexus_core.spi import Durability
 PROVISION: Final = ("CFG", 2)
 BROKEN: Final = ("CFG", 3)
 REOPEN: Final = ("DUR", 1)
+PROCESS: Final = (("DUR", 2), ("DUR", 3))
+ERASED: Final = frozenset(each.erased for each in IDS.values())
+FAULTS: Final = frozenset(each.faults for each in IDS.values())
 
 
 @attrs.frozen
@@ -51,7 +56,23 @@ def gap(bench: Bench, requirement: Requirement) -> Gap | None:
         return Gap(
             Status.NOT_RUN, "the harness says that nothing survives; the spec does not say so"
         )
+    if kind in PROCESS:
+        return _of_processes(bench)
+    if requirement.id in ERASED and harness.back_door is None:
+        return Gap(
+            bare, "the harness has no back_door, so that nobody sees what is left below the store"
+        )
+    if requirement.id in FAULTS and harness.faults is None:
+        return Gap(bare, "the harness has no faults, so that nothing can be made to fail")
     return None
+
+
+def _of_processes(bench: Bench) -> Gap | None:
+    harness = bench.harness
+    if harness.spec.durability is Durability.EPHEMERAL:
+        return Gap(Status.REFUSED, "the store is declared ephemeral: it promises nothing")
+    why = portable(harness, harness.settings(bench.namespace()))
+    return None if why is None else Gap(Status.NOT_RUN, why)
 
 
 def may_be_refused(
@@ -64,4 +85,6 @@ def may_be_refused(
     if requirement.capability is not None and not declared:
         return True
     kind = kind_of(requirement)
-    return (memory and kind in (PROVISION, BROKEN)) or (ephemeral and kind == REOPEN)
+    if memory and (kind in (PROVISION, BROKEN) or requirement.id in ERASED | FAULTS):
+        return True
+    return ephemeral and (kind == REOPEN or kind in PROCESS)

@@ -13,8 +13,10 @@ Attempt = Callable[[Request], Any]
 
 ATTEMPTS: Final[Mapping[str, Attempt]] = {
     "conditional_create": lambda n: n.raw.put("new", b"x", kind="data", space="s"),
-    "conditional_replace": lambda n: n.raw.put("k", b"x", kind="data", space="s", if_match="e"),
-    "conditional_delete": lambda n: n.raw.delete("k", if_match="e"),
+    "conditional_replace": lambda n: n.raw.put(
+        "k", b"x", kind="data", space="s", if_match=n.raw.head("k").etag
+    ),
+    "conditional_delete": lambda n: n.raw.delete("k", if_match=n.raw.head("k").etag),
     "ranges": lambda n: n.raw.get("k", range=ByteRange(0, 1)),
     "delimiter": lambda n: n.raw.list(delimiter="/"),
     "copy": lambda n: n.raw.copy("k", "l"),

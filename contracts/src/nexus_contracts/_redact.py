@@ -49,6 +49,13 @@ def scrubber(harness: BackendHarness) -> Scrub:
     return scrub
 
 
+def secrets_of(harness: BackendHarness, namespace: Namespace) -> list[str]:
+    """Every place, name made for the namespace, and secret in the settings of a namespace."""
+    found = _texts(harness.settings(namespace), namespace.path)
+    texts = [text for text in found if len(text) >= _SHORTEST and text != str(namespace.path)]
+    return sorted({*texts, str(namespace.path)})
+
+
 def shown_settings(harness: BackendHarness) -> Mapping[str, Any]:
     """The settings by name: numbers, flags and the code's own defaults; all else masked."""
     folder = Path(tempfile.gettempdir()) / f"nexus-contracts-{_MARK}"

@@ -48,7 +48,13 @@ class Run:
 
     def test(self, requirement: Requirement) -> Outcome:
         """Run one; of several tries the first that was not good is kept."""
-        outcome = run_one(self.harness, requirement, seed=self.seed, deviations=self.deviations)
+        outcome = run_one(
+            self.harness,
+            requirement,
+            seed=self.seed,
+            profile=self.profile,
+            deviations=self.deviations,
+        )
         kept = self.outcomes.get(requirement.id)
         if kept is None or kept.status in GOOD:
             self.outcomes[requirement.id] = outcome

@@ -49,8 +49,8 @@ class Call:
 
     def words(self) -> str:
         """The call as a person would write it down."""
-        parts = [short(arg) for arg in self.args]
-        parts += [f"{name}={short(value)}" for name, value in self.kwargs.items()]
+        parts = [short(arg, 150) for arg in self.args]
+        parts += [f"{name}={short(value, 150)}" for name, value in self.kwargs.items()]
         return f"{self.scope}: {self.method}({', '.join(parts)})"
 
 

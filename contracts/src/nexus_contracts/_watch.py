@@ -111,7 +111,8 @@ def _watching(
     method: Callable[..., Any], said: str, hint: Any, aligned: tuple[int, str] | None, trail: Trail
 ) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        trail.method, trail.args, trail.kwargs = said, args, kwargs
+        if not said.endswith(".close"):
+            trail.method, trail.args, trail.kwargs = said, args, kwargs
         try:
             answer = method(*args, **kwargs)
         except NexusError:

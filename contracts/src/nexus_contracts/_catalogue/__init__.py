@@ -8,8 +8,10 @@ from functools import cache
 from nexus_contracts._catalogue.atoms import ATOMS
 from nexus_contracts._catalogue.audit import AUDIT
 from nexus_contracts._catalogue.raw import RAW
+from nexus_contracts._catalogue.shared import shared
 from nexus_contracts._catalogue.vectors import VECTORS
 from nexus_contracts._requirements import Requirement
+from nexus_core.spi import StoreRole
 
 __all__ = ["catalogue", "catalogue_hash"]
 
@@ -17,7 +19,8 @@ __all__ = ["catalogue", "catalogue_hash"]
 @cache
 def catalogue() -> tuple[Requirement, ...]:
     """All requirements in order of role and id; raises if an id is there twice for one role."""
-    found = (*RAW, *ATOMS, *VECTORS, *AUDIT)
+    common = [each for role in StoreRole for each in shared(role)]
+    found = (*RAW, *ATOMS, *VECTORS, *AUDIT, *common)
     ids = [requirement.id for requirement in found]
     if len(set(ids)) != len(ids):
         raise ValueError(f"ids used twice: {sorted({i for i in ids if ids.count(i) > 1})}")

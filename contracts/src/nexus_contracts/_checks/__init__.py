@@ -15,6 +15,10 @@ _MODULES = (
     "audit",
     "audit_isolation",
     "common",
+    "models",
+    "canaries",
+    "crashes",
+    "faults",
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -268,7 +268,9 @@ def trails_verify(bench: Bench) -> None:
         ("outcome", "raw.delete"),
         ("denied", "raw.put"),
     ]
-    bench.expect(seen == wanted, f"the trail holds {seen}")
+    # Between them there may be more: whether a read that found nothing is recorded is the core's.
+    left: Iterator[tuple[str, str]] = iter(seen)
+    bench.expect(all(each in left for each in wanted), f"the trail holds {seen}, not {wanted}")
 
 
 @check("AUD-012")

@@ -35,7 +35,7 @@ class Mutant:
 
     ``says`` is a part of the message with which ``killed_by`` must fail it. ``capabilities``
     replaces declared flags, for a backend that lies about itself; ``harness`` replaces fields of
-    the harness (``provision`` that of the spec).
+    the harness (``spec`` as a whole, ``provision`` that of the spec).
     """
 
     name: str
@@ -52,7 +52,8 @@ def harness_for(mutant: Mutant) -> BackendHarness:
     """A harness around a mutant."""
     harness = variant_harness(mutant.role, mutant.make, mutant.capabilities)
     changes = dict(mutant.harness)
-    spec = attrs.evolve(harness.spec, provision=changes.pop("provision", None))
+    spec = changes.pop("spec", harness.spec)
+    spec = attrs.evolve(spec, provision=changes.pop("provision", None))
     return attrs.evolve(harness, spec=spec, **changes)
 
 

@@ -12,9 +12,10 @@ from nexus_contracts.zoo._mutant import Mutant
 @cache
 def mutants() -> tuple[Mutant, ...]:
     """Every mutant, by role and name; raises where two have one name."""
-    from nexus_contracts.zoo import _atoms, _audit, _raw, _vectors
+    from nexus_contracts.zoo import _atoms, _audit, _filed, _raw, _sequences, _vectors
 
-    found = (*_raw.MUTANTS, *_atoms.MUTANTS, *_vectors.MUTANTS, *_audit.MUTANTS)
+    each = (_raw, _atoms, _vectors, _audit, _sequences, _filed)
+    found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
     if len(set(names)) != len(names):
         raise ValueError(
@@ -26,6 +27,7 @@ def mutants() -> tuple[Mutant, ...]:
 @cache
 def legal_variants() -> Mapping[str, BackendHarness]:
     """Every legal variant by name."""
-    from nexus_contracts.zoo import _atoms, _audit, _raw_legal, _vectors
+    from nexus_contracts.zoo import _atoms, _audit, _filed, _raw_legal, _vectors
 
-    return {**_raw_legal.LEGAL, **_atoms.LEGAL, **_vectors.LEGAL, **_audit.LEGAL}
+    each = (_raw_legal, _atoms, _vectors, _audit, _filed)
+    return {name: harness for module in each for name, harness in module.LEGAL.items()}

@@ -1,0 +1,152 @@
+"""Checks that end a writer without a word: killed processes, and files that cannot grow."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from nexus_contracts._bench import Bench, Violation
+from nexus_contracts._catalogue.shared import IDS
+from nexus_contracts._processes import child
+from nexus_contracts._registry import check
+from nexus_contracts._requirements import Profile
+from nexus_contracts._work import OTHER, SCOPE, State, Work, between, told, work_of
+from nexus_core import NexusError
+from nexus_core.spi import StoreRole
+
+ROUNDS: Final = {Profile.CORE: 8, Profile.EXTENDED: 40}
+LIMITS: Final = (1 << 12, 1 << 15, 1 << 16, 3 << 16, 1 << 19)
+
+
+def partial_batches(bench: Bench) -> bool:
+    """Whether the store says that a batch of it may be written in part."""
+    return not getattr(bench.spec.capabilities, "atomic_batch", True)
+
+
+def killed(bench: Bench) -> None:
+    """Kill a writer at many points of a stream of writes; look at what is there."""
+    namespace = bench.provisioned()
+    work = work_of(bench.spec.role, bench.spec.capabilities)
+    store = bench.open(namespace)
+    for scope in (SCOPE, OTHER):
+        work.prepare(store, scope)
+    work.write(store, OTHER, 0)
+    other, state = work.observe(store, OTHER), work.observe(store, SCOPE)
+    store.close()
+    acknowledged = 0
+    with child(bench, namespace, "die", rounds=ROUNDS[bench.profile]) as writer:
+        for _ in range(ROUNDS[bench.profile]):
+            said = writer.hear()
+            bench.expect(not said["failed"], f"a writer was stopped by {said['failed']}")
+            for number in said["done"]:
+                state = work.after(state, number)
+            acknowledged += len(said["done"])
+            open_ = [number for number in said["begun"] if number not in said["done"]]
+            found = _reopened(bench, namespace, work, other)
+            under_way = open_[0] if open_ else None
+            state = settled(bench, work, Seen(state, found, under_way, "a kill"))
+            writer.go()
+    bench.figures |= {"kills": ROUNDS[bench.profile], "acknowledged_writes": acknowledged}
+
+
+def _reopened(bench: Bench, namespace: Any, work: Work, other: State) -> State:
+    try:
+        store = bench.open(namespace)
+        problems = [str(problem) for problem in store.check()]
+        found, beside = work.observe(store, SCOPE), work.observe(store, OTHER)
+        store.close()
+    except NexusError as error:
+        bench.fail(f"when it is opened again the store cannot be read: {type(error).__name__}")
+    bench.expect(not problems, f"when it is opened again check reports {problems}")
+    bench.expect(beside == other, f"what befell {SCOPE} changed {OTHER}")
+    return found
+
+
+@attrs.frozen
+class Seen:
+    """What was there, what is, the write whose outcome is open, and what happened between."""
+
+    before: State
+    found: State
+    open: int | None
+    what: str
+
+
+def settled(bench: Bench, work: Work, seen: Seen) -> State:
+    """The state to go on from; a violation unless it is that of the acknowledged writes, with or
+    without the one whose outcome is open."""
+    state, found = seen.before, seen.found
+    if found == state:
+        return found
+    shown = f"\n  expected {told(state)}\n  got      {told(found)}"
+    damaged = sorted(name for name, held in found.items() if held == "damaged")
+    bench.expect(not damaged, f"after {seen.what} {damaged[:3]} is there by half{shown}")
+    if seen.open is not None:
+        applied = work.after(state, seen.open)
+        if found == applied or (partial_batches(bench) and between(state, applied, found)):
+            return found
+        bench.expect(
+            not between(state, applied, found),
+            f"after {seen.what} a write is there by half: {work.words(seen.open)}{shown}",
+        )
+    raise Violation(
+        f"after {seen.what} an acknowledged write is not there, or one that nobody made{shown}"
+    )
+
+
+def judged(bench: Bench, work: Work, seen: Seen, outcome: str) -> State:
+    """The state to go on from, after a write of which this was told: nothing where it returned."""
+    assert seen.open is not None
+    applied = work.after(seen.before, seen.open)
+    if outcome == "unknown":
+        return settled(bench, work, seen)
+    if outcome == "not_applied":
+        bench.expect(
+            seen.found != applied,
+            f"after {seen.what} a write stands that was said not to be applied: "
+            f"{work.words(seen.open)}",
+        )
+        return settled(bench, work, attrs.evolve(seen, open=None))
+    return settled(bench, work, attrs.evolve(seen, before=applied, open=None))
+
+
+def full(bench: Bench) -> None:
+    """Let files grow no further than several sizes; look at what is said and what is there."""
+    struck = 0
+    for limit in LIMITS:
+        namespace = bench.provisioned()
+        work = work_of(bench.spec.role, bench.spec.capabilities)
+        store = bench.open(namespace)
+        for scope in (SCOPE, OTHER):
+            work.prepare(store, scope)
+            work.write(store, scope, 0)
+        state, other = work.observe(store, SCOPE), work.observe(store, OTHER)
+        store.close()
+        with child(bench, namespace, "fill", rounds=200, first=1, limit=limit) as writer:
+            said = writer.hear()
+            foreign, number, outcome = said["foreign"], said["stopped"], said["outcome"]
+            bench.expect(
+                not foreign, f"with full files {foreign} escaped, which is outside the error tree"
+            )
+            for done in range(1, number):
+                state = work.after(state, done)
+            what = f"files could be no larger than {limit} bytes"
+            found = _reopened(bench, namespace, work, other)
+            if outcome:
+                state = judged(bench, work, Seen(state, found, number, what), outcome)
+            else:
+                state = settled(bench, work, Seen(state, found, None, what))
+            struck += bool(outcome)
+            writer.go()
+            again = writer.hear()["again"]
+            bench.expect(not again, f"with space again, the store goes on raising {again}")
+            found = _reopened(bench, namespace, work, other)
+            wanted = work.after(state, number + 1)
+            settled(bench, work, Seen(wanted, found, None, "there was space again"))
+    bench.figures["limits_met"] = struck
+
+
+for _role in StoreRole:
+    check(IDS[_role].killed)(killed)
+    check(IDS[_role].full)(full)

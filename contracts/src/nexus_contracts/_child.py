@@ -1,0 +1,161 @@
+"""The process that writes until it is stopped: ``python -m nexus_contracts._child``.
+
+The first line of standard input is the job, a pickle in hexadecimal, from the suite that started
+it. What it says, it says in lines of JSON. In the mode ``die`` it forks: the fork opens the store,
+writes, and is killed, as often as the job says; in the mode ``fill`` it may write no file beyond a
+size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from nexus_contracts._work import SCOPE, work_of
+from nexus_core.spi import Backend, Capabilities, Runtime, StoreError, StoreRole
+
+Factory = Callable[[Any, Runtime], Backend]
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """How to open the store, and what to do to it."""
+
+    factory: Factory
+    settings: Any
+    base: str
+    role: StoreRole
+    capabilities: Capabilities
+    mode: str
+    seed: int
+    rounds: int
+    first: int
+    limit: int = 0
+
+    def open(self) -> Backend:
+        """Open the store, as the core would."""
+        runtime = Runtime(store="subject", base=Path(self.base), now=microseconds)
+        return self.factory(self.settings, runtime)
+
+
+def microseconds() -> int:
+    """The time."""
+    return time.time_ns() // 1000
+
+
+def say(**words: Any) -> None:
+    """Tell the suite."""
+    sys.stdout.write(json.dumps(words) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Read the job and do it."""
+    # Written by the suite that started this process, over a pipe that nobody else has.
+    job: Job = pickle.loads(bytes.fromhex(sys.stdin.readline()))  # noqa: S301
+    say(ready=True)
+    if job.mode == "die":
+        die(job)
+    else:
+        fill(job)
+
+
+def die(job: Job) -> None:
+    """Have a fork killed in the middle of its work, again and again; tell how far it was."""
+    chance = random.Random(job.seed)  # noqa: S311  # the same moments, as far as can be
+    number = job.first
+    for _ in range(job.rounds):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            _write_until_killed(job, writer, number)
+        os.close(writer)
+        wanted, pause = chance.randint(2, 9), chance.uniform(0, 0.004)
+        with os.fdopen(reader, "rb") as pipe:
+            lines: list[bytes] = []
+            while sum(line.startswith(b"done") for line in lines) < wanted:
+                line = pipe.readline()
+                if not line:
+                    break
+                lines.append(line)
+            time.sleep(pause)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            lines += pipe.readlines()
+        words = [line.decode().split(None, 1) for line in lines if line.endswith(b"\n")]
+        begun = [int(rest) for verb, rest in words if verb == "begin"]
+        done = [int(rest) for verb, rest in words if verb == "done"]
+        failed = [rest.strip() for verb, rest in words if verb == "failed"]
+        say(begun=begun, done=done, failed=failed)
+        number = max([number, *begun]) + 1
+        sys.stdin.readline()
+
+
+def _write_until_killed(job: Job, writer: int, number: int) -> None:
+    try:
+        store, work = job.open(), work_of(job.role, job.capabilities)
+        work.prepare(store, SCOPE)
+        while True:
+            os.write(writer, f"begin {number}\n".encode())
+            work.write(store, SCOPE, number)
+            os.write(writer, f"done {number}\n".encode())
+            number += 1
+    except BaseException as error:  # noqa: BLE001  # told to the suite, which judges it
+        os.write(writer, f"failed {type(error).__name__} at number {number}\n".encode())
+    finally:
+        os._exit(1)
+
+
+def fill(job: Job) -> None:
+    """Write with a limit on the size of files until something fails; then without."""
+    work = work_of(job.role, job.capabilities)
+    store = job.open()
+    work.prepare(store, SCOPE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (job.limit, hard))
+    number, outcome, foreign = job.first, "", ""
+    for _ in range(job.rounds):
+        try:
+            work.write(store, SCOPE, number)
+        except StoreError as error:
+            outcome = error.outcome.value
+            break
+        except Exception as error:  # noqa: BLE001  # told to the suite, which judges it
+            foreign = type(error).__name__
+            break
+        number += 1
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    say(stopped=number, outcome=outcome, foreign=foreign)
+    sys.stdin.readline()
+    again = ""
+    for _ in range(3):
+        again = _try(work, store, number + 1)
+        if not again:
+            break
+    say(again=again)
+    store.close()
+
+
+def _try(work: Any, store: Backend, number: int) -> str:
+    try:
+        work.write(store, SCOPE, number)
+    except Exception as error:  # noqa: BLE001  # as above
+        return type(error).__name__
+    return ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,337 @@
+"""Backends that keep memory in one file, soundly or not: for kills, full disks and failing calls.
+
+Every call reads the whole file and every change writes it, so that several processes may share it
+one after the other. They are opened by a function of this module, which another process can import.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from nexus_contracts._catalogue.shared import IDS
+from nexus_contracts._harness import BackendHarness, FolderBackDoor
+from nexus_contracts.faults import OsFaults
+from nexus_contracts.memory import (
+    MemoryAtoms,
+    MemoryAudit,
+    MemoryConfig,
+    MemoryRaw,
+    MemoryVectors,
+    memory_specs,
+)
+from nexus_contracts.zoo._mutant import Mutant
+from nexus_core.spi import (
+    Backend,
+    Durability,
+    IntegrityError,
+    Isolation,
+    Operation,
+    Outcome,
+    Runtime,
+    Scope,
+    StoreRole,
+    UnavailableError,
+)
+
+# How a role's memory is kept: its attribute, what changes it, and what reads it.
+_KEPT: Final[Mapping[StoreRole, tuple[type, str, str, str]]] = {
+    StoreRole.RAW: (MemoryRaw, "objects", "put delete copy erase", "head open list"),
+    StoreRole.ATOMS: (MemoryAtoms, "records", "commit erase", "get query count walk"),
+    StoreRole.VECTORS: (
+        MemoryVectors,
+        "indexes",
+        "create_index drop_index upsert delete delete_where erase",
+        "get_index list_indexes get query count scan statistics",
+    ),
+    StoreRole.AUDIT: (
+        MemoryAudit,
+        "logs",
+        "append erase_sealed erase",
+        "head read checkpoints unsettled",
+    ),
+}
+
+Write = Callable[["Filed", bytes], None]
+
+
+class Filed:
+    """What the four have in common. ``writing`` is how a change gets into the file."""
+
+    attribute: str
+    writing: Any
+
+    path: Path
+    unsaved: int = 0
+    known: tuple[int, int, int] | None = None
+
+    def load(self) -> None:
+        """Read the file, if there is one, and if it is not the one that was read last."""
+        if self.unsaved:
+            return
+        try:
+            found = self.path.stat()
+            signature = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if signature == self.known:
+                return
+            # Nobody but this class writes the file.
+            kept = pickle.loads(self.path.read_bytes())  # noqa: S301
+        except FileNotFoundError:
+            return
+        except Exception:  # noqa: BLE001  # half a pickle raises whatever it likes
+            raise IntegrityError("the file is damaged") from None
+        setattr(self, self.attribute, kept)
+        self.known = signature
+
+    def close(self) -> None:
+        """Write what was held back. Idempotent."""
+        if self.unsaved:
+            _whole(self, pickle.dumps(getattr(self, self.attribute)))
+            self.unsaved = 0
+        super().close()  # type: ignore[misc]  # of the role's memory, which comes next
+
+    def save(self) -> None:
+        """Write the file, in this one's way."""
+        self.writing(pickle.dumps(getattr(self, self.attribute)))
+
+
+def _whole(store: Filed, data: bytes) -> None:
+    """Beside it, and then in its place. A killed process takes nothing back of that; for a power
+    cut it would have to be synced."""
+    beside, outcome = store.path.with_suffix(".new"), Outcome.NOT_APPLIED
+    try:
+        _put(beside, data)
+        outcome = Outcome.UNKNOWN
+        os.replace(beside, store.path)  # noqa: PTH105  # a call that can be made to fail
+        os.close(os.open(store.path.parent, os.O_RDONLY))
+    except OSError:
+        raise UnavailableError("the file cannot be written", outcome=outcome) from None
+
+
+def _put(path: Path, data: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(file, left) :]
+    finally:
+        os.close(file)
+
+
+def _behind(store: Filed, data: bytes) -> None:
+    """Every third time only."""
+    store.unsaved += 1
+    if store.unsaved == 3:
+        _whole(store, data)
+        store.unsaved = 0
+
+
+def _in_place(store: Filed, data: bytes) -> None:
+    """Over what is there, in two steps."""
+    with store.path.open("wb", buffering=0) as file:
+        file.write(data[: len(data) // 2])
+        time.sleep(0.005)
+        file.write(data[len(data) // 2 :])
+
+
+def _backed_up(store: Filed, data: bytes) -> None:
+    """Soundly, with a copy of every version beside it."""
+    _whole(store, data)
+    count = len(list(store.path.parent.iterdir()))
+    store.path.with_suffix(f".{count}").write_bytes(data)
+
+
+def _whatever(store: Filed, data: bytes) -> None:
+    """Without a look at what became of it."""
+    try:
+        _whole(store, data)
+    except UnavailableError:
+        return
+
+
+def _denying(store: Filed, data: bytes) -> None:
+    """Soundly, but denying whatever did not end well."""
+    try:
+        _whole(store, data)
+    except UnavailableError as error:
+        raise UnavailableError(error.message, outcome=Outcome.NOT_APPLIED) from None
+
+
+def _raising(store: Filed, data: bytes) -> None:
+    """Soundly, but passing on what the system raises."""
+    try:
+        _whole(store, data)
+    except UnavailableError:
+        raise OSError("the file cannot be written") from None
+
+
+WAYS: Final[Mapping[str, Write]] = {
+    "whole": _whole,
+    "backed-up": _backed_up,
+    "behind": _behind,
+    "in-place": _in_place,
+    "whatever": _whatever,
+    "denying": _denying,
+    "raising": _raising,
+}
+
+
+def _changing(name: str) -> Callable[..., Any]:
+    def change(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            self.ensure_open()
+            self.load()
+            before = pickle.dumps(getattr(self, self.attribute))
+            answer = getattr(super(type(self), self), name)(*args, **kwargs)
+            try:
+                self.save()
+            except BaseException:
+                setattr(self, self.attribute, pickle.loads(before))  # noqa: S301  # of just now
+                raise
+            return answer
+
+    return change
+
+
+def _reading(name: str) -> Callable[..., Any]:
+    def read(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            self.load()
+            return getattr(super(type(self), self), name)(*args, **kwargs)
+
+    return read
+
+
+def _kind(role: StoreRole, way: str) -> type:
+    base, attribute, changing, reading = _KEPT[role]
+    body: dict[str, Any] = {name: _changing(name) for name in changing.split()}
+    body |= {name: _reading(name) for name in reading.split()}
+    body |= {"attribute": attribute, "writing": WAYS[way]}
+    return type("Kept", (Filed, base), body)
+
+
+def opened(role: StoreRole, way: str, _config: object, runtime: Runtime) -> Backend:
+    """Open a store of a role, kept in one of the ``WAYS``."""
+    made = _kind(role, way)(*([runtime.now] if role is StoreRole.RAW else []))
+    made.path = runtime.base / "kept"
+    backend: Backend = made
+    return backend
+
+
+class BatchInSteps(MemoryAtoms):
+    """Writes a batch record by record."""
+
+    path: Path
+
+    def commit(self, scope: Scope, operations: Sequence[Operation]) -> Sequence[bool]:
+        changed: list[bool] = []
+        for each in operations:
+            store = opened(StoreRole.ATOMS, "whole", None, _at(self.path))
+            changed += store.commit(scope, [each])  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        return changed
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("get", "query", "count", "walk", "erase"):
+            return getattr(opened(StoreRole.ATOMS, "whole", None, _at(self.path)), name)
+        return super().__getattribute__(name)
+
+
+def _at(folder: Path) -> Runtime:
+    return Runtime(store="subject", base=folder, now=time.time_ns)
+
+
+def in_steps(_config: object, runtime: Runtime) -> Backend:
+    """Open a store that writes batches in steps."""
+    made = BatchInSteps()
+    made.path = runtime.base
+    return made
+
+
+def filed_harness(role: StoreRole, factory: Any) -> BackendHarness:
+    """A harness with everything that a store in a file can be tried by."""
+    spec = attrs.evolve(memory_specs()[role], factory=factory, durability=Durability.PROCESS_CRASH)
+    return BackendHarness(
+        spec=spec,
+        settings=lambda _: MemoryConfig(),
+        reality="memory",
+        back_door=lambda namespace: FolderBackDoor(namespace.path),
+        faults=lambda: OsFaults(lambda _: MemoryConfig()),
+    )
+
+
+def _m(role: StoreRole, name: str, what: str, killed_by: str, says: str) -> Mutant:
+    """A mutant that keeps its memory in one of the ``WAYS``, or in steps."""
+    factory = in_steps if name == "batch-in-steps" else partial(opened, role, name)
+    base = filed_harness(role, factory)
+    isolation = Isolation.FILE if name == "whole" else base.spec.isolation
+    return Mutant(
+        name=f"{role.value}-{name}" if name != "whole" else f"{role.value}-one-file-for-all",
+        role=role,
+        what=what,
+        killed_by=killed_by,
+        says=says,
+        make=lambda runtime: factory(None, runtime),
+        harness={
+            "spec": attrs.evolve(base.spec, isolation=isolation),
+            "back_door": base.back_door,
+            "faults": base.faults,
+            "survives_reopen": True,
+        },
+    )
+
+
+def _of(role: StoreRole) -> list[Mutant]:
+    ids = IDS[role]
+    lost, denied = "an acknowledged write is not there", "said not to be applied"
+    return [
+        _m(role, "behind", "Acknowledges, and writes every third time only.", ids.killed, lost),
+        _m(role, "in-place", "Writes over the only copy there is.", ids.killed, "cannot be read"),
+        _m(role, "whatever", "Acknowledges what the disk refused.", ids.full, lost),
+        _m(
+            role,
+            "backed-up",
+            "Keeps old versions, also of what is erased.",
+            ids.erased,
+            "still hold",
+        ),
+        _m(role, "denying", "Denies a write that may stand.", ids.faults, denied),
+    ]
+
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    *(mutant for role in StoreRole for mutant in _of(role)),
+    _m(
+        StoreRole.ATOMS,
+        "batch-in-steps",
+        "Writes a batch record by record.",
+        IDS[StoreRole.ATOMS].killed,
+        "by half",
+    ),
+    _m(
+        StoreRole.VECTORS,
+        "whole",
+        "Says that scopes have files of their own, and keeps them in one.",
+        IDS[StoreRole.VECTORS].canaries,
+        "one file holds",
+    ),
+    _m(
+        StoreRole.RAW,
+        "raising",
+        "Passes on what the system raises.",
+        IDS[StoreRole.RAW].faults,
+        "outside the error tree",
+    ),
+)
+
+LEGAL: Final[Mapping[str, BackendHarness]] = {
+    f"{role.value}-in-a-file": filed_harness(role, partial(opened, role, "whole"))
+    for role in StoreRole
+}
