@@ -1,8 +1,10 @@
-"""Another process: begins a large write on the store and waits to be killed in the middle of it."""
+"""Another process: a large write, to be killed in the middle of it, or made with little memory."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +19,8 @@ from nexus_core.spi import Body, ObjectAttributes, Runtime, Scope
 def main() -> None:
     """Write as standard input says, an endless body if there is no size."""
     told = json.loads(sys.stdin.readline())
+    if "memory" in told:
+        resource.setrlimit(resource.RLIMIT_AS, (told["memory"], told["memory"]))
     config = nexus_s3.S3Config.model_validate_json(json.dumps(told["config"]))
     runtime = Runtime(
         store="files",
@@ -37,7 +41,14 @@ def main() -> None:
                 sys.stdout.flush()
                 time.sleep(0.2)
 
-    store.put(Scope("t1", "dev"), "k", Body(body()), attributes, if_absent=True)
+    scope = Scope("t1", "dev")
+    put = store.put(scope, "k", Body(body()), attributes, if_absent=True)
+    digest = hashlib.sha256()
+    with store.open(scope, "k") as stream:
+        for chunk in stream.chunks:
+            digest.update(chunk)
+    assert digest.hexdigest() == put.sha256
+    sys.stdout.write(f"{put.size}\n")
 
 
 if __name__ == "__main__":

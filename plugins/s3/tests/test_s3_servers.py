@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +21,21 @@ from nexus_contracts import BackendHarness, Namespace, Report
 from nexus_contracts.faults import TcpFaults
 from nexus_s3 import S3Config
 
-from nexus_core.spi import Runtime, SecretRef
+import nexus_core
+from nexus_core.spi import (
+    Body,
+    NotFoundError,
+    ObjectAttributes,
+    Runtime,
+    Scope,
+    SecretRef,
+    UnsupportedError,
+)
 
 pytestmark = pytest.mark.servers
 
+T1, T10 = Scope("t1", "dev"), Scope("t10", "dev")
+WORKER = Path(__file__).with_name("s3_worker.py")
 Start = Callable[[str], Mapping[str, Any]]
 
 
@@ -200,3 +216,110 @@ def test_s3_is_conformant(
     there = place(name)
     proofs = proved(there.config(f"conformant-{name}"), tmp_path)
     conformant(there.harness(proofs, reality=reality), name)
+
+
+def test_s3_object_larger_than_memory(place: Callable[[str], Place], tmp_path: Path) -> None:
+    """A process that may have 512 MiB of memory puts and gets an object of 2 GiB, and checks it."""
+    config = place("radosgw").config("larger-than-memory", attempts=1)
+    told = {
+        "config": config.model_dump(mode="json"),
+        "base": str(tmp_path),
+        "proofs": dict(proved(config, tmp_path)),
+        "size": 2 << 30,
+        "memory": 512 << 20,
+    }
+    sources = [str(Path(str(m.__file__)).parents[1]) for m in (nexus_core, nexus_s3)]
+    done = subprocess.run(
+        [sys.executable, str(WORKER)],
+        input=json.dumps(told) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sources)},
+    )
+    assert done.stdout.splitlines()[-1:] == [str(2 << 30)], done.stderr[-2000:]
+
+
+def test_s3_sessions_reach_one_scope(place: Callable[[str], Place], tmp_path: Path) -> None:
+    """With a role, a scope's own client can neither read, write, list nor delete another's."""
+    there = place("radosgw")
+    endpoint = f"http://{there.info['host']}:{there.info['port']}"
+    config = there.config(
+        "sessions", role_arn=there.info["role_arn"], sts_endpoint=endpoint, session_seconds=900
+    )
+    proofs = proved(config, tmp_path)
+    store: Any = nexus_s3.nexus_raw_store().factory(config, runtime(tmp_path, proofs))
+    attributes = ObjectAttributes(content_type="text/plain", metadata={}, system={})
+    for scope in (T1, T10):
+        store.put(scope, "k", Body(str(scope).encode()), attributes, if_absent=True)
+        with store.open(scope, "k") as stream:
+            assert b"".join(stream.chunks) == str(scope).encode()
+        assert [entry.key for entry in store.list(scope).items] == ["k"]
+        with pytest.raises(NotFoundError):
+            store.head(scope, "absent")
+        with pytest.raises(NotFoundError), store.open(scope, "absent"):
+            pass
+    signed = store.presign_get(T1, "k", expires_in=60)
+    with urllib.request.urlopen(signed.url, timeout=10) as answer:  # noqa: S310  # the store's own
+        assert answer.read() == str(T1).encode()
+    mine = store._clients.of(T1)
+    theirs = {"Bucket": "sessions", "Key": "v1/dev/t10/k"}
+    attempts: list[Callable[[], object]] = [
+        lambda: mine.get_object(**theirs),
+        lambda: mine.head_object(**theirs),
+        lambda: mine.put_object(**theirs, Body=b"x"),
+        lambda: mine.delete_object(**theirs),
+        lambda: mine.list_objects_v2(Bucket="sessions", Prefix="v1/dev/t10/"),
+        lambda: mine.list_objects_v2(Bucket="sessions"),
+        lambda: mine.copy_object(Bucket="sessions", Key="v1/dev/t1/x", CopySource=theirs),
+    ]
+    for attempt in attempts:
+        with pytest.raises(mine.exceptions.ClientError) as caught:
+            attempt()
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    for key in ("l", "m"):
+        store.put(T1, key, Body(b"x"), attributes)
+    assert store.delete_many(T1, ["l", "m", "none"]) == {}
+    assert store.erase(T1) == 1
+    assert store.head(T10, "k").size == len(str(T10))
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["radosgw", "localstack"])
+def test_s3_versions_are_erased_and_conditions_proved_anew(
+    name: str, place: Callable[[str], Place], tmp_path: Path
+) -> None:
+    """In a bucket that keeps versions, what holds is proved of it, and erase leaves no version."""
+    there = place(name)
+    bucket = f"versioned-{name}"
+    there.client.create_bucket(Bucket=bucket)
+    there.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    config = there.config(bucket)
+    proofs = proved(config, tmp_path)
+    assert proofs["conditional_create"] is (name == "localstack")
+    store: Any = nexus_s3.nexus_raw_store().factory(config, runtime(tmp_path, proofs))
+    attributes = ObjectAttributes(content_type="text/plain", metadata={}, system={})
+    for scope in (T1, T10):
+        for data in (b"1", b"2", b"3"):
+            info = store.put(scope, "k", Body(data), attributes)
+        assert info.version_id is not None
+        assert store.head(scope, "k") == info
+        store.put(scope, "gone", Body(b"x"), attributes)
+        store.delete(scope, "gone")
+    assert store.erase(T1) == 1
+    left = there.client.list_object_versions(Bucket=bucket)
+    names = {each["Key"] for each in (*left["Versions"], *left.get("DeleteMarkers", ()))}
+    assert names == {"v1/dev/t10/k", "v1/dev/t10/gone"}
+    store.close()
+
+
+def test_s3_refuses_a_server_that_lies(place: Callable[[str], Place], tmp_path: Path) -> None:
+    """A server that says yes to a condition and ignores it is refused for create-once, by name."""
+    config = place("rclone").config("a-liar")
+    proofs = proved(config, tmp_path)
+    store: Any = nexus_s3.nexus_raw_store().factory(config, runtime(tmp_path, proofs))
+    attributes = ObjectAttributes(content_type="text/plain", metadata={}, system={})
+    with pytest.raises(UnsupportedError) as caught:
+        store.put(T1, "k", Body(b"x"), attributes, if_absent=True)
+    assert caught.value.capability == "conditional_create"
+    store.close()

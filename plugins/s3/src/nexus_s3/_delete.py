@@ -87,25 +87,31 @@ def _batch(
     patience: Patience, client: Any, bucket: str, objects: Sequence[Mapping[str, str]]
 ) -> list[tuple[str, Kind]]:
     """Delete up to a thousand versions; give those that the engine refused, and why."""
-    refused: list[tuple[str, Kind]] = []
-    for each in objects:
-        if _UNWRITABLE.search(each["Key"]):
-            try:
-                patience.repeat(partial(call, client, "delete_object", Bucket=bucket, **each))
-            except Failure as failure:
-                refused.append((each["Key"], failure.kind))
     written = [each for each in objects if not _UNWRITABLE.search(each["Key"])]
-    if not written:
-        return refused
-    answer = patience.repeat(
-        lambda: call(
-            client, "delete_objects", Bucket=bucket, Delete={"Objects": written, "Quiet": True}
-        )
-    )
-    return refused + [
-        (str(each.get("Key")), classify_code(each.get("Code")))
-        for each in answer.get("Errors") or ()
-    ]
+    singly = [each for each in objects if _UNWRITABLE.search(each["Key"])]
+    refused: list[tuple[str, Kind]] = []
+    if written:
+        named = {"Objects": written, "Quiet": True}
+        try:
+            answer = patience.repeat(
+                lambda: call(client, "delete_objects", Bucket=bucket, Delete=named)
+            )
+        except Failure as failure:
+            # Some engines allow it only to who may delete everything in the bucket.
+            if failure.kind is not Kind.DENIED:
+                raise
+            singly = list(objects)
+        else:
+            refused += [
+                (str(each.get("Key")), classify_code(each.get("Code")))
+                for each in answer.get("Errors") or ()
+            ]
+    for each in singly:
+        try:
+            patience.repeat(partial(call, client, "delete_object", Bucket=bucket, **each))
+        except Failure as failure:
+            refused.append((each["Key"], failure.kind))
+    return refused
 
 
 def erase(patience: Patience, client: Any, bucket: str, home: str) -> int:

@@ -210,9 +210,11 @@ class S3Store(RawBackend):
         return SignedUrl(method="PUT", url=url, headers=headers, expires_at=expires_at)
 
     def erase(self, scope: Scope) -> int:
-        home = self._target(scope, "-")
+        """With the store's own credentials, also where scopes have sessions: not every engine lets
+        a session see its unfinished uploads."""
+        bucket = self._bucket(scope)
         prefix = self._config.prefix + object_prefix(scope)
-        return _delete.erase(self._patience, home.client, home.bucket, prefix)
+        return _delete.erase(self._patience, self._clients.own(), bucket, prefix)
 
     def check(self) -> Sequence[Problem]:
         self._ready()
