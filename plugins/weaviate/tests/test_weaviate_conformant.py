@@ -16,14 +16,24 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.servers
 
+KEPT = 12  # more than any check of the suite has at once
+
 
 @pytest.fixture
 def prefixes(weaviate: Server) -> Iterator[Callable[[Namespace], str]]:
-    """A prefix for each namespace that the suite makes; its collections go after the test."""
+    """A prefix for each namespace that the suite makes.
+
+    The collections of those that are long over go at once, because the more a server has the slower
+    it makes others.
+    """
     made: dict[str, str] = {}
 
     def prefix(namespace: Namespace) -> str:
-        return made.setdefault(namespace.token, f"T{namespace.token}")
+        if namespace.token not in made:
+            while len(made) >= KEPT:
+                weaviate.remove(made.pop(next(iter(made))))
+            made[namespace.token] = f"T{namespace.token}"
+        return made[namespace.token]
 
     yield prefix
     for each in made.values():
@@ -37,8 +47,8 @@ def test_weaviate_is_conformant(
     conformant: Callable[[BackendHarness, str], Report],
 ) -> None:
     """Everything that applies was run against a real Weaviate, and holds."""
-    # Every store that the suite makes costs the server half a second, and it makes some hundred:
-    # more than a test may take that is no suite.
+    # Every store that the suite makes costs the server half a second, and it makes hundreds:
+    # more time than a test may take that is no suite.
     faulthandler.dump_traceback_later(1200, exit=True)
     host = weaviate.info["host"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nexus_weaviate._errors import CallError, from_client, from_status
+from nexus_weaviate._errors import _CallError, from_client, from_status
 from nexus_weaviate._exact import distance, floor
 from nexus_weaviate._filters import compiled
 from nexus_weaviate._names import (
@@ -394,7 +394,7 @@ def test_grpc_errors_have_their_place_in_the_tree(
     status: str, details: str, kind: type[StoreError], outcome: Outcome
 ) -> None:
     """Every status becomes an error that says what is known of a write, in words of its own."""
-    error = from_client(CallError(status, details), Outcome.UNKNOWN)
+    error = from_client(_CallError(status, details), Outcome.UNKNOWN)
     assert type(error) is kind
     assert error.outcome is outcome
     assert "secret" not in str(error)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nexus_core.spi import ClosedError, Outcome, Secret, StoreError, UnavailableError
 from nexus_weaviate._config import WeaviateConfig
-from nexus_weaviate._errors import CallError, from_client, from_status
+from nexus_weaviate._errors import _CallError, from_client, from_status
 from nexus_weaviate._library import library
 
 if TYPE_CHECKING:
@@ -153,20 +153,18 @@ class _Stub:
         self._stub = stub
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        from grpc import RpcError  # type: ignore[import-untyped]
-
         method = getattr(self._stub, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
                 return method(*args, **kwargs)
-            except RpcError as error:
-                raise CallError(error.code().name, str(error.details())) from None
+            except library().connect.v4.RpcError as error:
+                raise _CallError(error.code().name, str(error.details())) from None
 
         def read(*args: Any, **kwargs: Any) -> Any:
             try:
                 return call(*args, **kwargs)
-            except CallError as error:
+            except _CallError as error:
                 if error.status != "UNAVAILABLE":
                     raise
             time.sleep(_PAUSE)

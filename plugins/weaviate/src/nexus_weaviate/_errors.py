@@ -24,7 +24,7 @@ _READ_ONLY: Final = ("read-only", "readonly", "read only")
 _FULL: Final = ("memory pressure", "not enough memory", "maximum number of", "no space left")
 
 
-class CallError(Exception):
+class _CallError(Exception):
     """A gRPC call that failed: the name of its status, and what the server said."""
 
     def __init__(self, status: str, details: str) -> None:
@@ -41,7 +41,7 @@ def absent() -> NotFoundError:
 def from_client(error: Exception, outcome: Outcome) -> StoreError:
     """The error of the tree for one of the library's."""
     raised = library().exceptions
-    if isinstance(error, CallError):
+    if isinstance(error, _CallError):
         return _from_call(error, outcome)
     if isinstance(error, raised.WeaviateTimeoutError):
         return _late(outcome)
@@ -75,7 +75,7 @@ def from_status(status: int, text: str, outcome: Outcome) -> StoreError:
     return refused(text, Outcome.NOT_APPLIED if status < 500 else outcome)
 
 
-def _from_call(error: CallError, outcome: Outcome) -> StoreError:
+def _from_call(error: _CallError, outcome: Outcome) -> StoreError:
     match error.status:
         case "UNAVAILABLE":
             return _away(outcome)
@@ -109,9 +109,7 @@ def refused(text: str, outcome: Outcome) -> StoreError:
 
 
 def _of_the_network(error: Exception) -> bool:
-    import httpx
-
-    return isinstance(error, httpx.HTTPError | OSError)
+    return isinstance(error, library().connect.v4.HTTPError | OSError)
 
 
 def _away(outcome: Outcome) -> UnavailableError:
