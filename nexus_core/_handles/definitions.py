@@ -192,7 +192,7 @@ class DefinitionsHandle:
 
     def _read(self, proposal_id: str) -> Proposal:
         record = self._ledger.get("definitions", [proposal_id])[0]
-        if record is None:
+        if record is None or record.fields["type"] != "index":
             raise NotFoundError("no such proposal")
         return proposal_of(record)
 

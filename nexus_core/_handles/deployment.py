@@ -29,6 +29,7 @@ from nexus_core._model.errors import (
     UnavailableError,
 )
 from nexus_core._model.scope import Scope
+from nexus_core._model.vectors import IndexDefinition
 from nexus_core._security.guard import Guard
 from nexus_core._security.keyring import KeyRing
 from nexus_core._security.tokens import TokenSealer
@@ -70,7 +71,7 @@ class OpenStore:
 class ScopeRuntime:
     """One scope's stores, guard, tokens and audit log. Safe for use by threads."""
 
-    __slots__ = ("_poisoned", "_stores", "guard", "log", "scope", "signer", "tokens")
+    __slots__ = ("_poisoned", "_stores", "guard", "indexes", "log", "scope", "signer", "tokens")
 
     def __init__(
         self,
@@ -86,6 +87,8 @@ class ScopeRuntime:
         self._stores = dict(stores)
         self._poisoned = poisoned
         self.guard = Guard(keys, scope)
+        # Indexes that the scope's own records were seen to name, by name and version.
+        self.indexes: dict[tuple[str, int], IndexDefinition] = {}
         self.tokens = TokenSealer(keys, scope)
         self.signer = Signer.of(keys, scope)
         sink = self.store(StoreRole.AUDIT)

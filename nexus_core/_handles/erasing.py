@@ -270,6 +270,7 @@ class Erasing:
             gone.objects = self._gate.call(StoreRole.RAW, lambda s: raw_backend(s).erase(scope))
         for tag in self._tags():
             gone.sealed += self._forgotten(tag)
+        self._gate.runtime.indexes.clear()
         # The ledger goes last: the intent is in it.
         gone.records = self._gate.call(
             StoreRole.ATOMS, lambda s: cast("AtomBackend", s.backend).erase(scope)

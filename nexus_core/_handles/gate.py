@@ -164,9 +164,15 @@ class Gate:
         try:
             yield
         except NotFoundError as error:
-            operation = self.record("access", action, error.code, ids=ids, role=role)
-            self.observe(action, error.code, operation, 0)
+            self.missed(action, role, ids, error)
             raise
+
+    def missed(
+        self, action: Action, role: StoreRole, ids: Sequence[str], error: NotFoundError
+    ) -> None:
+        """Make the record of a read that found nothing durable."""
+        operation = self.record("access", action, error.code, ids=ids, role=role)
+        self.observe(action, error.code, operation, 0)
 
     # -- mutating ----------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from nexus_core._handles.uploads import PresignedUpload, Uploads
 from nexus_core._model.errors import (
     InvalidArgumentError,
     InvalidKeyError,
+    NotFoundError,
     PreconditionFailedError,
     QuotaExceededError,
     StoreError,
@@ -144,8 +145,11 @@ class RawHandle:
         """Return what is known of an object; raises ``NotFoundError``."""
         check_user_key(key)
         self._gate.admit(Action.RAW_HEAD, (key,))
-        with self._gate.reading(Action.RAW_HEAD, StoreRole.RAW, (key,)):
+        try:
             found = self._objects.head(key)
+        except NotFoundError as error:
+            self._gate.missed(Action.RAW_HEAD, StoreRole.RAW, (key,), error)
+            raise
         self._gate.accessed(Action.RAW_HEAD, StoreRole.RAW, (key,))
         return found
 

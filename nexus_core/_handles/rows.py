@@ -7,13 +7,14 @@ nowhere else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast, final
+from typing import NoReturn, cast, final
 
 import attrs
 
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
+from nexus_core._handles.ledger import Ledger, body_of
 from nexus_core._model.canonical import frame
 from nexus_core._model.errors import (
     IndexLockedError,
@@ -23,7 +24,8 @@ from nexus_core._model.errors import (
     UnsupportedError,
 )
 from nexus_core._model.filters import FieldValue, Filter, check_filter
-from nexus_core._model.ids import check_name
+from nexus_core._model.ids import check_name, derived_id
+from nexus_core._model.records import Insert, Replace
 from nexus_core._model.vectors import (
     SYSTEM_FIELDS,
     IndexDefinition,
@@ -81,18 +83,43 @@ class Hit:
 class Rows:
     """Vector rows of one scope, for one request."""
 
-    __slots__ = ("_gate",)
+    __slots__ = ("_gate", "_ledger")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._ledger = Ledger(gate)
 
     # -- indexes -----------------------------------------------------------------------------
 
     def refs(self) -> list[IndexRef]:
         """All indexes of the scope by (name, version)."""
-        return self._gate.call(
+        found = self._gate.call(
             StoreRole.VECTORS, lambda s: list(vector_backend(s).list_indexes(self._gate.scope))
         )
+        self._admit(found)
+        return found
+
+    def _admit(self, refs: Sequence[IndexRef]) -> None:
+        """Refuse an index that this scope's own stamped records do not name.
+
+        A reference carries no stamp itself, so what proves it is the record that was made before
+        the index was. A scope without a ledger has no such records.
+        """
+        if not self._gate.runtime.has(StoreRole.ATOMS):
+            return
+        known = self._gate.runtime.indexes
+        fresh = [d for d in (ref.definition for ref in refs) if known.get((d.name, d.version)) != d]
+        if not fresh:
+            return
+        records = self._ledger.get("definitions", [self._record_id(each) for each in fresh])
+
+        def run(_: OpenStore) -> None:
+            for definition, record in zip(fresh, records, strict=True):
+                if record is None or body_of(record)["fingerprint"] != definition.fingerprint:
+                    raise foreign()
+                known[definition.name, definition.version] = definition
+
+        self._gate.call(StoreRole.VECTORS, run)
 
     def resolve(self, index: str, version: int | None) -> IndexRef:
         """Find an index, the latest version if none is said; raises ``NotFoundError``."""
@@ -101,10 +128,14 @@ class Rows:
             wanted = version
             if type(version) is not int or version < 1:
                 raise InvalidArgumentError("the index version is not a positive integer")
-            return self._gate.call(
+            found = self._gate.call(
                 StoreRole.VECTORS,
                 lambda s: vector_backend(s).get_index(self._gate.scope, index, wanted),
             )
+            if (found.definition.name, found.definition.version) != (index, wanted):
+                self._gate.call(StoreRole.VECTORS, lambda _: _refuse())
+            self._admit([found])
+            return found
         own = [ref for ref in self.refs() if ref.definition.name == index]
         if not own:
             raise NotFoundError(
@@ -158,7 +189,52 @@ class Rows:
         with self._gate.mutation(
             Action.DEFINITION_APPLY, StoreRole.VECTORS, (name,), admitted=True
         ):
+            self._note(definition)
             return self._gate.call(StoreRole.VECTORS, run)
+
+    def _note(self, definition: IndexDefinition) -> None:
+        """Put on record that the scope has an index, before it has: see ``_admit``.
+
+        A record of another definition is replaced where the index was never made, and refused
+        where it was.
+        """
+        if not self._gate.runtime.has(StoreRole.ATOMS):
+            return
+        place = self._record_id(definition)
+        old = self._ledger.get("definitions", [place])[0]
+        fingerprint = definition.fingerprint
+        if old is not None and body_of(old)["fingerprint"] == fingerprint:
+            return
+        if old is not None:
+            taken = [
+                ref.definition
+                for ref in self.refs()
+                if (ref.definition.name, ref.definition.version)
+                == (definition.name, definition.version)
+            ]
+            if taken:
+                raise IndexLockedError(expected=taken[0].fingerprint, actual=fingerprint)
+        now = self._gate.now()
+        fields: dict[str, str | int | float | bool] = {
+            "type": "made",
+            "name": definition.name,
+            "state": "made",
+            "created_at": now,
+            "updated_at": now,
+        }
+        version = 1 if old is None else old.version + 1
+        record = self._ledger.record(
+            "definitions",
+            place,
+            fields,
+            {"definition": definition.to_data(), "fingerprint": fingerprint},
+            version=version,
+        )
+        self._ledger.commit([Insert(record) if old is None else Replace(record)])
+
+    def _record_id(self, definition: IndexDefinition) -> str:
+        version = str(definition.version)
+        return derived_id("idx", self._gate.scope, definition.name, version)
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -289,6 +365,10 @@ def _hit(hit: StoredHit, stamp: bytes) -> Hit:
         raise foreign()
     row = None if hit.fields is None else VectorRow(hit.id, hit.fields, hit.vector)
     return Hit(id=hit.id, distance=hit.distance, row=row)
+
+
+def _refuse() -> NoReturn:
+    raise foreign()
 
 
 def stamp_kind(ref: IndexRef) -> str:

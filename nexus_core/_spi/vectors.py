@@ -46,7 +46,11 @@ class VectorBackend(Backend):
 
     @abstractmethod
     def drop_index(self, scope: Scope, ref: IndexRef) -> None:
-        """Delete an index and its rows; when it returns none is readable. Idempotent."""
+        """Delete an index and its rows; when it returns none is readable.
+
+        Idempotent: an index that is gone is not an error. Where another incarnation has taken the
+        name and version since, raises ``StaleReferenceError`` and deletes nothing.
+        """
 
     @abstractmethod
     def upsert(self, scope: Scope, ref: IndexRef, batch: VectorBatch) -> None:
