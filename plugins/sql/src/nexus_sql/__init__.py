@@ -50,7 +50,7 @@ def nexus_atom_store() -> BackendSpec:
     return BackendSpec(
         name="sql",
         role=StoreRole.ATOMS,
-        summary="Records in an SQL database (SQLite)",
+        summary="Records in an SQL database (SQLite, PostgreSQL, MariaDB)",
         config=SqlConfig,
         capabilities=AtomCapabilities(),
         isolation=Isolation.PREDICATE,
@@ -66,7 +66,7 @@ def nexus_audit_sink() -> BackendSpec:
     return BackendSpec(
         name="sql",
         role=StoreRole.AUDIT,
-        summary="Audit logs in an SQL database (SQLite)",
+        summary="Audit logs in an SQL database (SQLite, PostgreSQL, MariaDB)",
         config=SqlConfig,
         capabilities=AuditCapabilities(),
         isolation=Isolation.PREDICATE,

@@ -12,6 +12,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -28,7 +29,6 @@ from nexus_core.spi import (
     Problem,
     Runtime,
     Scope,
-    Secret,
     StoreError,
     UnavailableError,
 )
@@ -111,9 +111,7 @@ class PostgresDatabase(Database):
         )
     )
 
-    def __init__(
-        self, url: URL, config: SqlConfig, runtime: Runtime, *, secrets: Mapping[str, Secret]
-    ) -> None:
+    def __init__(self, url: URL, config: SqlConfig, runtime: Runtime) -> None:
         limits = Limits(
             size=config.pool_size,
             idle=config.pool_size,
@@ -128,7 +126,6 @@ class PostgresDatabase(Database):
         self._url = url
         self._config = config
         self._runtime = runtime
-        self._secrets = secrets
         self._expected = _postgresql_check.Expected(
             tables=self.tables, role=url.username, per_scope=config.logins == "per_scope"
         )
@@ -163,13 +160,13 @@ class PostgresDatabase(Database):
 
     @classmethod
     def build(cls, url: URL, config: SqlConfig, runtime: Runtime) -> PostgresDatabase:
-        given = {"password": config.password, "login_secret": config.login_secret}
-        secrets = {
-            name: reference.resolve(runtime.base)
-            for name, reference in given.items()
-            if reference is not None
-        }
-        return cls(url, config, runtime, secrets=secrets)
+        if find_spec("psycopg") is None:
+            what, fix = "needs the driver psycopg 3", "pip install 'nexus-sql[postgresql]'"
+            raise ConfigurationError([_postgresql_check.problem("driver", what, fix)])
+        for reference in (config.password, config.login_secret):
+            if reference is not None:
+                reference.resolve(runtime.base)  # said now, and not at the first call
+        return cls(url, config, runtime)
 
     # Checking and creating.
 
@@ -189,8 +186,7 @@ class PostgresDatabase(Database):
     def provision(self, now: Callable[[], int]) -> Sequence[str]:
         from nexus_sql._postgresql_provision import provision
 
-        password = self._secrets.get("password")
-        secret = self._secrets.get("login_secret")
+        per_scope = self._expected.per_scope
         engine = sa.create_engine(
             self._owner_url(),
             connect_args=self._connect_arguments(),
@@ -203,8 +199,8 @@ class PostgresDatabase(Database):
                     connection,
                     self._expected,
                     now,
-                    password=None if password is None else password.text(),
-                    login_secret=None if secret is None else secret.reveal(),
+                    password=self._password().get("password"),
+                    login_secret=self._login_secret() if per_scope else None,
                     tenants=self._config.tenants,
                 )
         except Exception as error:
@@ -224,9 +220,12 @@ class PostgresDatabase(Database):
             url = make_url(text)
         except (ArgumentError, ValueError):
             url = None
-        if url is None or url.drivername not in _DRIVERS or url.query.keys() - _OPTIONS:
+        if url is None or self.refusal(url.set(password=None), "") is not None:
             what = "what the reference leads to is not a URL of this engine"
             fix = "write postgresql+psycopg://owner:password@host/database there"
+            raise ConfigurationError([_postgresql_check.problem("owner", what, fix, "owner")])
+        if url.database != self._url.database:
+            what, fix = "the owner's URL names another database", "name the one of `url` in both"
             raise ConfigurationError([_postgresql_check.problem("owner", what, fix, "owner")])
         return url.set(drivername="postgresql+psycopg")
 
@@ -253,11 +252,10 @@ class PostgresDatabase(Database):
         from nexus_sql._postgresql_driver import connect
 
         login = self._wanted.login
-        password = self._secrets.get("password")
         if login:
             given = {"user": login, "password": password_of(self._login_secret(), login)}
         else:
-            given = {} if password is None else {"password": password.text()}
+            given = self._password()
         url: dict[str, Any] = {
             "user": self._url.username,
             "dbname": self._url.database,
@@ -271,8 +269,16 @@ class PostgresDatabase(Database):
         patience = self._config.answer_timeout_seconds + self._config.busy_timeout_seconds
         return connect(patience, **{**url, **self._connect_arguments(), **given})
 
+    def _password(self) -> dict[str, str]:
+        # Read anew, so that a password can change while the store is open.
+        reference = self._config.password
+        base = self._runtime.base
+        return {} if reference is None else {"password": reference.resolve(base).text()}
+
     def _login_secret(self) -> bytes:
-        return self._secrets["login_secret"].reveal()
+        reference = self._config.login_secret
+        assert reference is not None
+        return reference.resolve(self._runtime.base).reveal()
 
     def _connect_arguments(self) -> dict[str, Any]:
         config, path = self._config, self._runtime.path
