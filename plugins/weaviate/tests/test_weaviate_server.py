@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -385,6 +386,23 @@ def test_a_server_that_dies_is_unreachable_and_not_waited_for(
             assert caught.value.outcome is Outcome.NOT_APPLIED or name.startswith("delete")
         assert [problem.code for problem in store.check()] == ["weaviate.unreachable"]
         store.close()
+
+
+def test_logs_say_nothing_of_the_place(
+    lab: Lab, store: VectorBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every call and the end are silent at any level; the libraries' own use still logs."""
+    caplog.set_level(0)
+    assert store.check() == []
+    for call in calls(lab, store, made(lab, store)).values():
+        call()
+    store.erase(SCOPE)
+    store.close()
+    assert [record.name for record in caplog.records] == []
+    info = lab.server.info
+    httpx: Any = import_module("httpx")
+    httpx.get(f"http://{info['host']}:{info['port']}/v1/.well-known/live", trust_env=False)
+    assert "httpx" in {record.name for record in caplog.records}
 
 
 def test_errors_of_the_server_say_nothing_of_the_place(lab: Lab, store: VectorBackend) -> None:

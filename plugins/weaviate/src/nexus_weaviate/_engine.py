@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nexus_core.spi import ClosedError, Outcome, Secret, StoreError, UnavailableError
 from nexus_weaviate._config import WeaviateConfig
 from nexus_weaviate._errors import _CallError, from_client, from_status
+from nexus_weaviate._hush import hushed, install
 from nexus_weaviate._library import library
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Engine:
             self._closed = True
             client, self._client = self._client, None
         if client is not None and self._owner == os.getpid():
-            client.close()
+            with hushed():
+                client.close()
 
     @property
     def client(self) -> WeaviateClient:
@@ -97,6 +99,7 @@ class Engine:
 
     def _connected(self) -> WeaviateClient:
         weaviate = library()
+        install()
         config = self.config
         init = weaviate.classes.init
         client: WeaviateClient = weaviate.WeaviateClient(
@@ -180,7 +183,8 @@ def translated(outcome: Outcome = Outcome.NOT_APPLIED) -> Iterator[None]:
     ``outcome`` is what is known of the call where the connection breaks in the middle of it.
     """
     try:
-        yield
+        with hushed():
+            yield
     except StoreError:  # some of the tree's errors are OSErrors too
         raise
     except Exception as error:  # noqa: BLE001  # a library raises what it likes
