@@ -52,11 +52,12 @@ class Fences:
             return
         mark = self._mark(f"shared/{mutation.operation}", "shared", what)
         gate = self._id("closed", what)
+        operations: list[Operation] = [Require("intents", gate, present=False), Insert(mark)]
         try:
-            self._ledger.commit([Require("intents", gate, present=False), Insert(mark)])
+            self._ledger.commit(operations)
         except PreconditionFailedError:
             self._break(gate)
-            self._ledger.commit([Insert(mark)])
+            self._ledger.commit(operations)
         self._until_ended(mutation, [Remove("intents", mark.id)])
 
     def close(self, mutation: Mutation, what: str) -> None:

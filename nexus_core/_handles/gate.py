@@ -62,7 +62,8 @@ class Mutation:
     ``begun`` says that a part of several took effect, so that a failure's outcome is unknown
     until recovery, whatever the failing part says of itself. ``tell`` writes the event of an
     effect that shares no transaction with it. ``details`` go into the outcome record. ``closing``
-    takes down its fences, with the event where there is one, else by ``release``.
+    takes down its fences, with the event where there is one, else by ``release``. ``unsettled``
+    leaves a failed one's intent without an outcome, for recovery to answer.
     """
 
     operation: str
@@ -71,6 +72,7 @@ class Mutation:
     begun: bool = False
     tell: Callable[[], None] | None = None
     details: dict[str, int] = attrs.field(factory=dict)
+    unsettled: bool = False
     closing: Sequence[Operation] = ()
     release: Callable[[], None] | None = None
 
@@ -216,6 +218,8 @@ class Gate:
         def settle_failure(error: BaseException, outcome: str, known: Outcome) -> None:
             # What went wrong goes on to the caller even where the trail cannot hear of it: the
             # intent is on record, and recovery answers it.
+            if mutation.unsettled:
+                return
             try:
                 settle(outcome, known)
             except NexusError as unrecorded:

@@ -8,7 +8,8 @@ the way in, the guard on the way out, and the event that commits together with a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any, Final, Literal, TypeAlias, cast, final
 
@@ -16,7 +17,14 @@ from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate, Mutation
 from nexus_core._handles.governance import Governance
 from nexus_core._model.canonical import canonical_json
-from nexus_core._model.errors import IntegrityError, InvalidArgumentError, QuotaExceededError
+from nexus_core._model.errors import (
+    IntegrityError,
+    InvalidArgumentError,
+    NexusError,
+    Outcome,
+    QuotaExceededError,
+    StoreError,
+)
 from nexus_core._model.filters import Filter, check_filter, filter_to_data
 from nexus_core._model.ids import new_id
 from nexus_core._model.records import (
@@ -36,7 +44,7 @@ EVENT_SCHEMA: Final = 1
 UNSPECIFIED: Final = "unspecified"
 
 # Ids that one event holds at most; a call with more gives several events.
-_IDS: Final = 1000
+_IDS: Final = 500
 
 Telling: TypeAlias = tuple[Governance | None, Sequence[str], Sequence[str]]
 
@@ -122,6 +130,56 @@ class Ledger:
         }
         made = self.record("events", event_id, fields, body)
         return Insert(made, if_exists="keep" if known else "fail")
+
+    @contextmanager
+    def telling(
+        self,
+        action: Action,
+        role: StoreRole,
+        ids: Sequence[str],
+        *,
+        kind: str | None = None,
+        space: str | None = None,
+        admitted: bool = False,
+    ) -> Iterator[Mutation]:
+        """``Gate.mutation`` for an effect in another store, which ``told`` tells of.
+
+        One whose outcome nobody knows is told of as such; where that cannot be, the intent is left
+        without an outcome, and recovery tells of it.
+        """
+        with self.gate.mutation(
+            action, role, ids, kind=kind, space=space, admitted=admitted
+        ) as mutation:
+            try:
+                yield mutation
+            except BaseException as error:
+                known = isinstance(error, NexusError) and (
+                    not isinstance(error, StoreError) or error.outcome is not Outcome.UNKNOWN
+                )
+                if not known and self.gate.runtime.has(StoreRole.ATOMS):
+                    own = Governance(
+                        kind=kind or UNSPECIFIED,
+                        space=space or UNSPECIFIED,
+                        subject=self.gate.context.subject,
+                    )
+                    self._doubt(mutation, action, own, ids)
+                raise
+
+    def _doubt(
+        self, mutation: Mutation, action: Action, own: Governance, ids: Sequence[str]
+    ) -> None:
+        try:
+            event = self.event(
+                action,
+                own,
+                source_ids=ids[:_IDS],
+                result_ids=(),
+                event_id=mutation.operation,
+                outcome="unknown",
+            )
+            self.commit([event])
+        except NexusError:
+            mutation.unsettled = True
 
     def told(self, mutation: Mutation, action: Action, telling: Iterable[Telling]) -> None:
         """Have a mutation of another store told of, between its effect and its outcome record.

@@ -28,6 +28,7 @@ from nexus_core._model.errors import (
     NotFoundError,
     PreconditionFailedError,
     QuotaExceededError,
+    StoreError,
     UnavailableError,
 )
 from nexus_core._model.objects import Body, ByteRange, ObjectAttributes, ObjectInfo, ObjectPage
@@ -153,6 +154,37 @@ class Objects:
                 continue
             return found.governance
         raise PreconditionFailedError("the object keeps being replaced", hint="try again later")
+
+    def remove_many(
+        self, keys: Sequence[str]
+    ) -> tuple[list[tuple[str, Governance]], dict[str, str]]:
+        """Delete objects that nothing protects; gives what went, and the code of each refusal.
+
+        Where the store cannot tell versions apart they are deleted in one call, and what replaces
+        one of them in that moment goes as well.
+        """
+        store = self._gate.runtime.store(StoreRole.RAW)
+        pinned = cast("RawCapabilities", store.spec.capabilities).conditional_delete
+        gone: list[tuple[str, Governance]] = []
+        refused: dict[str, str] = {}
+        for key in keys:
+            try:
+                if pinned:
+                    own = self.remove(key, None)
+                else:
+                    own = self.head(key).governance
+                    own.ensure_deletable(self._gate.now())
+            except NotFoundError:
+                continue
+            except StoreError as error:
+                if error.retryable and not gone and not refused:
+                    raise
+                refused[key] = error.code
+            else:
+                gone += [] if own is None else [(key, own)]
+        if not pinned and gone:
+            refused |= self.discard([key for key, _ in gone])
+        return [(key, own) for key, own in gone if key not in refused], refused
 
     def _delete(self, key: str, etag: str | None) -> None:
         self._gate.call(

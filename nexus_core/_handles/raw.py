@@ -30,7 +30,6 @@ from nexus_core._model.errors import (
     NotFoundError,
     PreconditionFailedError,
     QuotaExceededError,
-    StoreError,
 )
 from nexus_core._model.keys import RESERVED_ROOT, check_prefix, check_user_key
 from nexus_core._model.objects import Body, BodySource, ByteRange, ObjectAttributes, SignedUrl
@@ -129,7 +128,7 @@ class RawHandle:
             raise InvalidArgumentError("size is not a number of bytes")
         limit = self._gate.deployment.config.limits.max_object_bytes
         source = Body(body, sha256=sha256, size=size, limit=limit)
-        with self._gate.mutation(
+        with self._ledger.telling(
             Action.RAW_PUT, StoreRole.RAW, (key,), kind=governance.kind, space=governance.space
         ) as mutation:
             if if_match is not None:
@@ -275,7 +274,7 @@ class RawHandle:
         ``PreconditionFailedError`` unless ``if_match``, when given, is the current ETag.
         """
         check_user_key(key)
-        with self._gate.mutation(Action.RAW_DELETE, StoreRole.RAW, (key,)) as mutation:
+        with self._ledger.telling(Action.RAW_DELETE, StoreRole.RAW, (key,)) as mutation:
             gone = self._objects.remove(key, if_match)
             if gone is None:
                 mutation.unchanged = True
@@ -294,17 +293,9 @@ class RawHandle:
         failed: dict[str, str] = {}
         if not wanted:
             return failed
-        with self._gate.mutation(Action.RAW_DELETE, StoreRole.RAW, wanted) as mutation:
-            gone: list[tuple[str, Governance]] = []
-            for key in wanted:
-                try:
-                    own = self._objects.remove(key, None)
-                except StoreError as error:
-                    if error.retryable and not gone and not failed:
-                        raise
-                    failed[key] = error.code
-                else:
-                    gone += [] if own is None else [(key, own)]
+        with self._ledger.telling(Action.RAW_DELETE, StoreRole.RAW, wanted) as mutation:
+            gone, refused = self._objects.remove_many(wanted)
+            failed.update(refused)
             mutation.ids = [key for key in wanted if key not in failed]
             mutation.unchanged = not gone
             self._ledger.told(
@@ -320,7 +311,7 @@ class RawHandle:
         """
         check_user_key(source, what="the source key")
         check_user_key(target, what="the target key")
-        with self._gate.mutation(Action.RAW_COPY, StoreRole.RAW, (source, target)) as mutation:
+        with self._ledger.telling(Action.RAW_COPY, StoreRole.RAW, (source, target)) as mutation:
             info = self._objects.info(source)
             governance = Governance.from_strings(info.attributes.system)
             attributes = self._objects.stamped(target, info.attributes, governance)
@@ -425,7 +416,7 @@ class RawHandle:
         """
         self._gate.admit(Action.RAW_REGISTER)
         upload = self._uploads.open(ticket)
-        with self._gate.mutation(
+        with self._ledger.telling(
             Action.RAW_REGISTER,
             StoreRole.RAW,
             (upload.key,),

@@ -132,7 +132,7 @@ class VectorsHandle:
             self._fields(item, own.vector_fields(), ref.definition)
             for item, own in zip(items, owns, strict=True)
         )
-        with self._gate.mutation(
+        with self._ledger.telling(
             Action.VECTOR_UPSERT,
             StoreRole.VECTORS,
             ids,
@@ -157,7 +157,7 @@ class VectorsHandle:
         wanted = [check_id(i, "a vector id") for i in ids]
         if not wanted:
             raise InvalidArgumentError("no ids were given")
-        with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, wanted) as mutation:
+        with self._ledger.telling(Action.VECTOR_DELETE, StoreRole.VECTORS, wanted) as mutation:
             ref = self._rows.resolve(index, version)
             self._fence(mutation, ref, alone=False)
             gone = by_owner(self._ensure_free(ref, wanted))
@@ -172,7 +172,7 @@ class VectorsHandle:
         Raises ``RetentionError`` if any of them is protected; nothing is deleted then.
         """
         check_name(index, "the index name")
-        with self._gate.mutation(Action.VECTOR_DELETE, StoreRole.VECTORS, (index,)) as mutation:
+        with self._ledger.telling(Action.VECTOR_DELETE, StoreRole.VECTORS, (index,)) as mutation:
             ref = self._rows.resolve(index, version)
             self._fence(mutation, ref, alone=False)
             checked = self._rows.filter(ref, where)

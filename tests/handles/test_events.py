@@ -171,6 +171,41 @@ def test_an_effect_whose_event_is_missing_is_told_by_recovery(world: World) -> N
     assert (event.kind, event.subject) == ("data", "u1")
 
 
+def test_an_effect_in_doubt_is_told_of_as_such(world: World) -> None:
+    """A store that does not say whether it wrote leaves an event that says so; where the ledger is
+    down as well, recovery tells of it."""
+
+    def unsure(*_: Any, **__: Any) -> Any:
+        raise UnavailableError("gone", outcome=Outcome.UNKNOWN)
+
+    honest, commit = world.raw.put, world.atoms.commit
+    with world.nexus.request(context()) as n:
+        world.raw.put = unsure
+        for key in ("a", "b"):
+            with pytest.raises(UnavailableError):
+                n.raw.put(key, b"1", **OWN)
+            world.atoms.commit = unsure
+        world.raw.put, world.atoms.commit = honest, commit
+        assert [e.source_ids for e in n.events.list().items] == [("a",)]
+        n.recover(older_than=0)
+        events = n.events.list().items
+    assert sorted((e.action, e.outcome, e.source_ids) for e in events) == [
+        ("raw.put", "unknown", ("a",)),
+        ("raw.put", "unknown", ("b",)),
+    ]
+
+
+def test_a_refused_call_leaves_no_event(world: World) -> None:
+    """What is known not to have happened is not told of."""
+    put(world, "a")
+    assert told(world, lambda n: _refused(n, "a")) == []
+
+
+def _refused(n: Any, key: str) -> None:
+    with pytest.raises(StoreError):
+        n.raw.put(key, b"2", **OWN)
+
+
 # -- the relay -----------------------------------------------------------------------------------
 
 
