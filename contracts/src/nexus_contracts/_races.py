@@ -22,7 +22,11 @@ T = TypeVar("T")
 
 _SUITE: Final = str(Path(__file__).parent)
 _SUBJECTS: Final = (str(Path(__file__).parent / "memory"), str(Path(__file__).parent / "zoo"))
-_SKIPPED: Final = ("threading.py", "random.py", "<frozen", "attr/", "nexus_core/_model")
+# Also the client libraries of engines across a network: they are long, and none of a backend's own.
+_SKIPPED: Final = (
+    *("threading.py", "random.py", "<frozen", "attr/", "nexus_core/_model"),
+    *("botocore/", "urllib3/", "/http/", "/email/"),
+)
 
 
 def race(bench: Bench, work: Callable[[int], T], racers: int) -> list[T]:
