@@ -23,9 +23,11 @@ from nexus_s3 import S3Config
 
 import nexus_core
 from nexus_core.spi import (
+    AlreadyExistsError,
     Body,
     NotFoundError,
     ObjectAttributes,
+    PreconditionFailedError,
     Runtime,
     Scope,
     SecretRef,
@@ -75,9 +77,6 @@ class Place:
             spec=attrs.evolve(
                 spec,
                 capabilities=attrs.evolve(spec.capabilities, **off),
-                factory=lambda config, runtime: spec.factory(
-                    config, attrs.evolve(runtime, proofs=proofs)
-                ),
                 prove=None,
                 proves=frozenset(),
             ),
@@ -310,6 +309,31 @@ def test_s3_versions_are_erased_and_conditions_proved_anew(
     left = there.client.list_object_versions(Bucket=bucket)
     names = {each["Key"] for each in (*left["Versions"], *left.get("DeleteMarkers", ()))}
     assert names == {"v1/dev/t10/k", "v1/dev/t10/gone"}
+    store.close()
+
+
+def test_s3_large_objects_go_in_parts(place: Callable[[str], Place], tmp_path: Path) -> None:
+    """Where conditions on parts are proved, large objects are put and copied by them, and once."""
+    config = place("localstack").config("parts", multipart_from=8 << 20)
+    proofs = proved(config, tmp_path)
+    store: Any = nexus_s3.nexus_raw_store().factory(config, runtime(tmp_path, proofs))
+    attributes = ObjectAttributes(content_type="text/plain", metadata={}, system={})
+    data = os.urandom(1 << 20) * 40
+    info = store.put(T1, "k", Body(data), attributes, if_absent=True)
+    assert info.etag.partition(".")[0].endswith("-3")
+    copied = store.copy(T1, "k", "l", attributes, if_absent=True, if_source_match=info.etag)
+    for key in ("k", "l"):
+        with store.open(T1, key) as stream:
+            assert b"".join(stream.chunks) == data
+        with pytest.raises(AlreadyExistsError):
+            store.put(T1, key, Body(data), attributes, if_absent=True)
+    with pytest.raises(AlreadyExistsError):
+        store.copy(T1, "k", "l", attributes, if_absent=True)
+    assert store.head(T1, "l") == copied
+    again = store.put(T1, "k", Body(data), attributes, if_match=info.etag)
+    with pytest.raises(PreconditionFailedError):
+        store.put(T1, "k", Body(data), attributes, if_match=info.etag)
+    assert store.head(T1, "k") == again
     store.close()
 
 
