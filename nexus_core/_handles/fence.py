@@ -27,7 +27,8 @@ from nexus_core._model.ids import derived_id, new_id
 from nexus_core._model.records import Insert, Operation, Record, Remove, Replace, Require
 from nexus_core._spi.capabilities import StoreRole
 
-_WAITS: Final = 50
+# How often and how long (seconds) somebody waits for others to end: five seconds in all.
+_WAITS = 250
 _PAUSE: Final = 0.02
 
 
@@ -52,12 +53,7 @@ class Fences:
             return
         mark = self._mark(f"shared/{mutation.operation}", "shared", what)
         gate = self._id("closed", what)
-        operations: list[Operation] = [Require("intents", gate, present=False), Insert(mark)]
-        try:
-            self._ledger.commit(operations)
-        except PreconditionFailedError:
-            self._break(gate)
-            self._ledger.commit(operations)
+        self._put_up([Require("intents", gate, present=False), Insert(mark)], gate)
         self._until_ended(mutation, [Remove("intents", mark.id)])
 
     def close(self, mutation: Mutation, what: str) -> None:
@@ -68,11 +64,7 @@ class Fences:
         if not self._gate.runtime.has(StoreRole.ATOMS):
             return
         mark = self._mark(what, "closed", what)
-        try:
-            self._ledger.commit([Insert(mark)])
-        except AlreadyExistsError:
-            self._break(mark.id)
-            self._ledger.commit([Insert(mark)])
+        self._put_up([Insert(mark)], mark.id)
         self._until_ended(mutation, [Remove("intents", mark.id)])
         try:
             self._wait_for_others(what)
@@ -149,18 +141,27 @@ class Fences:
 
         mutation.release = release
 
-    def _break(self, place: str) -> None:
-        """Take down a fence that was abandoned; raise where it was not."""
-        found = self._ledger.get("intents", [place])[0]
-        if found is None:
-            return
-        if not self._is_abandoned(found):
-            raise UnavailableError(
-                "a protected write is under way here",
-                hint="try again in a moment",
-                outcome=Outcome.NOT_APPLIED,
-            )
-        self._ledger.commit([Remove("intents", place, found.version)])
+    def _put_up(self, operations: Sequence[Operation], gate: str) -> None:
+        """Commit once nobody has the thing closed: soon, or never in this call."""
+        for _ in range(_WAITS):
+            try:
+                self._ledger.commit(operations)
+            except (AlreadyExistsError, PreconditionFailedError):
+                found = self._ledger.get("intents", [gate])[0]
+                if found is None:
+                    continue
+                if self._is_abandoned(found):
+                    with suppress(PreconditionFailedError):
+                        self._ledger.commit([Remove("intents", gate, found.version)])
+                    continue
+                time.sleep(_PAUSE)
+            else:
+                return
+        raise UnavailableError(
+            "a protected write is under way here",
+            hint="try again in a moment",
+            outcome=Outcome.NOT_APPLIED,
+        )
 
     def _is_abandoned(self, record: Record) -> bool:
         age = self._gate.now() - int(record.fields["created_at"])

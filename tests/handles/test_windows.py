@@ -6,6 +6,7 @@ Each test puts somebody else's call exactly there, by a backend that makes it be
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -22,11 +23,20 @@ from nexus_core import (
     UnavailableError,
     VectorItem,
 )
+from nexus_core._handles import fence
 from nexus_core.spi import Outcome
 
 from .conftest import World, context
 
 OWN: Any = {"kind": "data", "space": "s"}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who stands in a window waits for nobody: the other goes on only when it has ended."""
+    monkeypatch.setattr(fence, "_WAITS", 2)
+
+
 CUT: Any = {"operation": "cut", "version": "1"}
 LATER = 4_000_000_000_000_000
 
@@ -172,6 +182,25 @@ def test_writers_that_protect_nothing_do_not_hinder_each_other(world: World) -> 
         n.vectors.upsert("tiny", [VectorItem(id="v", vector=[1, 2])], **OWN)
         assert became == [1]
         assert n.vectors.count("tiny") == 2
+
+
+def test_writers_that_protect_wait_for_each_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protected and plain writes by several threads at once all go through, one after the other."""
+    monkeypatch.setattr(fence, "_WAITS", 2000)
+
+    def write(number: int) -> int:
+        held: Any = {"legal_hold": True} if number % 2 else {}
+        item = [VectorItem(id=f"v{number}", vector=[1, 2])]
+        with world.nexus.request(context()) as n:
+            return int(n.vectors.upsert("tiny", item, **OWN, **held))
+
+    with world.nexus.request(context()) as n:
+        n.vectors.upsert("tiny", [VectorItem(id="first", vector=[1, 2])], **OWN)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(write, range(16))) == [1] * 16
+    assert fences(world) == []
 
 
 def test_a_fence_that_a_kill_left_holds_up_nobody_for_long(world: World) -> None:
