@@ -249,7 +249,8 @@ class State:
                 found = next((each for each in every if each.generation == wanted), None)
             if found is None:
                 raise Refusal(404, "notFound", f"No such object: {bucket}/{name}")
-            check_conditions(found, query, reading=True)
+            # Whichever generation is asked for, conditions are on the current one.
+            check_conditions(home.live.get(name), query, reading=True)
             return found
 
     def finish(
@@ -305,7 +306,7 @@ class State:
         with self._lock:
             home = self.bucket(bucket)
             found = self.find(bucket, name, {k: v for k, v in query.items() if k == "generation"})
-            check_conditions(found, query)
+            check_conditions(home.live.get(name), query)
             if "generation" not in query or found is home.live.get(name):
                 self._retire(home, name, time.time())
             if "generation" in query:
@@ -319,7 +320,7 @@ class State:
         self, bucket: str, name: str, said: Mapping[str, Any], query: Mapping[str, str]
     ) -> dict[str, Any]:
         with self._lock:
-            found = self.find(bucket, name, query)
+            found = self.find(bucket, name, {})
             check_conditions(found, query)
             for key, value in (said.get("metadata") or {}).items():
                 if value is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from nexus_gcs._stage import staging_prefix
 from nexus_gcs._write import stale
 
 _ROUNDS: Final = 32
-_FIELDS: Final = "nextPageToken,items(name,generation,timeDeleted)"
+_FIELDS: Final = "nextPageToken,items(name,generation)"
 
 
 def delete(engine: Engine, target: Target, if_match: str | None) -> None:
@@ -105,44 +105,49 @@ def _several(engine: Engine, work: Callable[[Any], Any], things: Iterable[Any]) 
 def erase(engine: Engine, scope: Scope) -> int:
     """See ``RawBackend.erase``: live generations, older ones, and what was on its way."""
     bucket = engine.bucket(scope)
-    count = 0
-    for prefix in (object_prefix(scope), staging_prefix(scope)):
-        # What is written meanwhile may lie before the place where a listing has come to.
-        while generations := list(_generations(engine, bucket, prefix)):
-            _several(engine, lambda each: _destroy(engine, bucket, each[0], each[1]), generations)
-            if prefix == object_prefix(scope):
-                count += sum(live for _, _, live in generations)
+    mine = object_prefix(scope)
+    count = _emptied(engine, bucket, mine, versions=False)
+    _emptied(engine, bucket, mine, versions=True)
+    _emptied(engine, bucket, staging_prefix(scope), versions=True)
     return count
 
 
-def _generations(engine: Engine, bucket: Any, prefix: str) -> Iterator[tuple[str, int, bool]]:
-    """Name, generation and whether it is current, of up to a page of what is there."""
+def _emptied(engine: Engine, bucket: Any, prefix: str, *, versions: bool) -> int:
+    """Destroy page after page until a listing is empty; count what was destroyed."""
+    count = 0
+    while named := _generations(engine, bucket, prefix, versions=versions):
+        _several(engine, lambda each: _destroy(engine, bucket, *each), named)
+        count += len(named)
+    return count
 
-    def ask() -> list[tuple[str, int, bool]]:
+
+def _generations(
+    engine: Engine, bucket: Any, prefix: str, *, versions: bool
+) -> list[tuple[str, int]]:
+    """Name and generation of up to a page of what is there."""
+
+    def ask() -> list[tuple[str, int]]:
         found = engine.client().list_blobs(
             bucket,
             prefix=prefix,
-            versions=True,
+            versions=versions or None,
             page_size=1000,
             projection="noAcl",
             fields=_FIELDS,
             timeout=engine.timeout,
             retry=None,
         )
-        for page in found.pages:
-            named = [(each.name, int(each.generation), not each.time_deleted) for each in page]
-            if named:
-                return named
-        return []
+        # A page may be empty although others follow.
+        pages = ([(each.name, int(each.generation)) for each in page] for page in found.pages)
+        return next((page for page in pages if page), [])
 
-    yield from engine.patience.listed(ask)
+    return engine.patience.listed(ask)
 
 
 def _destroy(engine: Engine, bucket: Any, name: str, generation: int) -> None:
     def request() -> None:
-        bucket.blob(name, generation=generation).delete(
-            if_generation_match=generation, timeout=engine.timeout, retry=None
-        )
+        # Naming the generation is the condition; a precondition would be one on the current one.
+        bucket.blob(name, generation=generation).delete(timeout=engine.timeout, retry=None)
 
     failure: Failure | None = None
     try:

@@ -22,6 +22,7 @@ from nexus_core.spi import (
 )
 from nexus_gcs._config import GcsConfig
 from nexus_gcs._failures import Failure, Kind, classify, translate
+from nexus_gcs._hush import Hushed, listen
 from nexus_gcs._session import Identity
 
 T = TypeVar("T")
@@ -34,7 +35,8 @@ def once(request: Callable[[], T]) -> T:
     """One request; raises ``Failure`` and nothing else that the libraries could raise."""
     failure: Failure
     try:
-        return request()
+        with Hushed():
+            return request()
     except (Failure, StoreError):
         raise
     except Exception as error:  # noqa: BLE001  # the library leaks any kind on odd answers
@@ -147,8 +149,11 @@ class Engine:
     def _fresh(self) -> _Opened:
         failure: Failure
         try:
-            session = self.identity.session()
-            return _Opened(os.getpid(), session, self.identity.client(session))
+            with Hushed():
+                session = self.identity.session()
+                opened = _Opened(os.getpid(), session, self.identity.client(session))
+            listen()
+            return opened
         except Exception as error:  # noqa: BLE001  # ambient credentials fail in many ways
             failure = classify(error)
         raise translate(failure, Outcome.NOT_APPLIED)

@@ -7,6 +7,7 @@ whether its reason or text has one of a few known words, are looked at. Nothing 
 from __future__ import annotations
 
 import enum
+import re
 from typing import Any, Final
 
 from nexus_core.spi import (
@@ -77,6 +78,8 @@ _REASONS: Final = {
     "userRateLimitExceeded": Kind.THROTTLED,
     "quotaExceeded": Kind.FULL,
 }
+# An object's absence has the same status and reason; its text begins with "No such object".
+_NO_BUCKET: Final = re.compile(r"^[^/]*bucket [^/]*does not exist")
 
 
 class Failure(Exception):  # a part of the seam, which no caller ever sees
@@ -144,7 +147,7 @@ def refused(status: int, response: Any) -> Failure:
     reason, text = _said(response)
     if kind is Kind.DENIED:
         kind = _REASONS.get(reason, kind)
-    elif kind is Kind.ABSENT and "bucket does not exist" in text:
+    elif kind is Kind.ABSENT and _NO_BUCKET.search(text):
         kind = Kind.NO_BUCKET
     elif status == 400 and ("crc32c" in text or "md5" in text):
         kind = Kind.DIGEST

@@ -81,7 +81,6 @@ def _window(engine: Engine, target: Target, generation: int, start: int, stop: i
                     start=start,
                     end=stop - 1,
                     raw_download=True,
-                    if_generation_match=generation,
                     checksum=None,
                     timeout=engine.timeout,
                     retry=None,

@@ -124,12 +124,13 @@ def found(key: str, blob: Any) -> Found:
 
 def entry_of(key: str, blob: Any) -> ObjectEntry:
     """One line of a listing; the name is the one that the engine gave."""
-    if not blob.generation or blob.size is None or blob.time_created is None:
-        raise IntegrityError("the engine described an object without its generation or size")
+    if not blob.generation or blob.time_created is None:
+        raise IntegrityError("the engine described an object without its generation or time")
     created = blob.time_created
     return ObjectEntry(
         key=key,
-        size=int(blob.size),
+        # Some engines leave out what is zero; a whole read is held against the checksum.
+        size=int(blob.size or 0),
         etag=token(blob.name, int(blob.generation)),
         modified_at=int(created.timestamp()) * 1_000_000 + created.microsecond,
         name=blob.name,

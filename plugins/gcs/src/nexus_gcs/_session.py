@@ -39,10 +39,10 @@ class KeyCredentials(service_account.Credentials):
 
 @attrs.frozen
 class Identity:
-    """Who the store is to the engine; ``info`` is the key's text, read once."""
+    """Who the store is to the engine; ``key`` is what the key's file holds, read once."""
 
     config: GcsConfig
-    info: dict[str, Any] | None = attrs.field(repr=False)
+    key: Any = attrs.field(repr=False)
     ca: str | bool
 
     @classmethod
@@ -63,12 +63,16 @@ class Identity:
 
     def client(self, session: Any) -> Any:
         """The library's client on a session."""
-        return storage.Client(
+        client = storage.Client(
             project=self.config.project,
             credentials=session.credentials,
             _http=session,
             client_options={"api_endpoint": self.config.address},
         )
+        # Newer versions look at each bucket in a thread of their own, for traces that nobody asked
+        # for; without this they do not.
+        client._bucket_metadata_cache = None  # noqa: SLF001
+        return client
 
     def _set_up(self, session: Any) -> Any:
         # Proxies, certificates and a .netrc's passwords would come from the surroundings.
@@ -90,15 +94,11 @@ class Identity:
                 found, _ = default(scopes=_ACCESS)
                 return found
             case _:
-                return _read_key(self.info)
+                # A copy: each session's tokens are its own.
+                return self.key.with_scopes(_ACCESS)
 
 
-def _read_key(info: Any) -> Any:
-    read: Any = KeyCredentials.from_service_account_info
-    return read(info, scopes=_ACCESS)
-
-
-def _key(config: GcsConfig, runtime: Runtime) -> dict[str, Any] | None:
+def _key(config: GcsConfig, runtime: Runtime) -> Any:
     if config.key is None:
         return None
     fault = "is not a service account's key as Google gives it out (JSON)"
@@ -106,9 +106,10 @@ def _key(config: GcsConfig, runtime: Runtime) -> dict[str, Any] | None:
         info: Any = json.loads(config.key.resolve(runtime.base).text())
         address = str(info["token_uri"])
         if info["type"] == "service_account" and sound_address(_origin(address)):
-            _read_key(info)
+            read: Any = KeyCredentials.from_service_account_info
+            key = read(info)
             if not exposed(address):
-                return dict(info)
+                return key
             fault = "asks for its tokens over plain http"
     except SecretUnavailableError as error:
         fault = str(error)
