@@ -14,7 +14,7 @@ is the least of all answers, in every tenant and with filters of 10 % and 1 % of
     .bench/bin/pip install -e . -e 'plugins/embedded[fast]' -r benchmarks/requirements-vectors.txt
     .bench/bin/python -m benchmarks.vectors
 
-Takes about five minutes. Peers that are not installed are left out. Nothing is sent anywhere: the
+Takes five to ten minutes. Peers that are not installed are left out. Nothing is sent anywhere: the
 peers' telemetry is switched off.
 """
 
@@ -47,6 +47,8 @@ IN_A_ROW: Final = 5
 MANY: Final = 64
 FILTERS: Final[dict[str, Where]] = {"10 %": ("lt", 10), "1 %": ("eq", 3)}
 TOLERANCE: Final = 1e-6
+# Seconds after which no question is asked more than five times.
+BUDGET: Final = 420
 ONE_THREAD: Final = (
     "LANCE_CPU_THREADS",
     "OMP_NUM_THREADS",
@@ -116,6 +118,7 @@ class Truth:
             np.save(folder / f"{tenant}.npy", self.rows[tenant])
         self.queries = self._drawn(rng, QUERIES)
         self.tenants = {tenant: len(rows) for tenant, rows in self.rows.items()}
+        self.deadline = time.monotonic() + BUDGET
 
     def _drawn(self, rng: np.random.Generator, count: int) -> Rows:
         noise = rng.standard_normal((count, DIMENSION))
@@ -148,6 +151,8 @@ def in_turns(peers: list[Peer], truth: Truth, tenant: str, name: str, *, where: 
     far = truth.distances(tenant, where)
     count = QUERIES if name == "large" else FEW
     for turn, start in enumerate(range(0, count, IN_A_ROW)):
+        if turn and time.monotonic() > truth.deadline:
+            return
         shift = turn % len(peers)
         for peer in peers[shift:] + peers[:shift]:
             # The first of a row is asked twice: what another engine has pushed out of the

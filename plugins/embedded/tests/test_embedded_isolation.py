@@ -61,14 +61,14 @@ def test_no_answer_changes_when_another_brings_a_hundred_times_the_data(
     dice = lab.dice(4)
     definition = lab.definition(dimension=8, metric="l2sq")
     ref = store.create_index(lab.a, definition)
-    own = [(f"r{n}", [dice.gauss(0, 1) for _ in range(8)], {}) for n in range(200)]
+    own: list[Any] = [(f"r{n}", [dice.gauss(0, 1) for _ in range(8)], {}) for n in range(200)]
     store.upsert(lab.a, ref, lab.batch(own, 8))
     queries = [[value + dice.gauss(0, 0.1) for value in row] for _, row, _ in own[:100]]
     alone = lab.ask(store, lab.a, ref, queries, 10)
     control = lab.ask(store, lab.a, ref, queries, 10)
     theirs = store.create_index(lab.c, definition)
     for turn in range(10):
-        nearer = [
+        nearer: list[Any] = [
             (f"r{turn}-{n}", [value + dice.gauss(0, 1e-3) for value in queries[n % 100]], {})
             for n in range(2000)
         ]

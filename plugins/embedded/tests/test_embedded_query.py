@@ -262,6 +262,24 @@ def test_many_rows_take_the_same_road_as_few(lab_type: type[Lab]) -> None:
             assert set(found.positions.tolist()) == set(chosen[np.argsort(far)[:7]].tolist())
 
 
+@pytest.mark.parametrize("count", [1, 4, 5])
+@pytest.mark.parametrize("dimension", [127, 128, 400])
+def test_every_product_is_as_near_as_its_bound_says(
+    count: int, dimension: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few queries or many, short vectors or long, numpy 1 or 2: within the error allowed for."""
+    rng = np.random.default_rng(count)
+    rows = rng.standard_normal((50, dimension)).astype(np.float32)
+    queries = rng.standard_normal((count, dimension)).astype(np.float32)
+    exact = rows.astype(np.float64) @ queries.astype(np.float64).T
+    lengths = np.outer(*(np.linalg.norm(side, axis=1) for side in (rows, queries)))
+    for _ in range(2):
+        error = np.abs(module._multiplied(rows, queries) - exact)
+        assert error.shape == (50, count)
+        assert (error <= dimension * 2.0**-24 * lengths).all()
+        monkeypatch.delattr(np, "vecdot", raising=False)
+
+
 SCRIPT = """
 import hashlib, random
 ref = store.get_index(spi.Scope("acme", "prod"), "notes", 1)
