@@ -58,7 +58,7 @@ def compiled(where: Filter) -> Native:
     return _leaf(where)
 
 
-def every_row() -> Native:
+def _every_row() -> Native:
     """All rows that are there."""
     return _has(ROW)
 
@@ -69,7 +69,7 @@ def _has(mark: str) -> Native:
 
 def _without(rows: Native) -> Native:
     made = classes().query.Filter
-    return made.all_of([every_row(), made.not_(rows)])
+    return made.all_of([_every_row(), made.not_(rows)])
 
 
 _Leaf = Eq | In | Lt | Le | Gt | Ge | Exists | Prefix | ContainsAny | ContainsAll

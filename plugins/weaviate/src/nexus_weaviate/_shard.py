@@ -14,7 +14,7 @@ import attrs
 from nexus_core.spi import BackendError, IndexDefinition, Outcome, PartialWriteError
 from nexus_weaviate._engine import Engine, translated
 from nexus_weaviate._errors import refused
-from nexus_weaviate._filters import Native, every_row
+from nexus_weaviate._filters import Native
 from nexus_weaviate._library import classes
 from nexus_weaviate._names import row_uuid
 from nexus_weaviate._rows import PROPERTIES, Row, key_of, rows_of
@@ -126,10 +126,8 @@ class Shard:
 
     def count(self, where: Native | None = None) -> int:
         """How many rows match, exactly."""
-        # The server's count of all objects is kept beside them; that of a filter is of the filter.
-        by = every_row() if where is None else where
         with translated():
-            found = self._native.aggregate.over_all(total_count=True, filters=by)
+            found = self._native.aggregate.over_all(total_count=True, filters=where)
         return int(found.total_count)
 
     def delete(self, ids: Sequence[str]) -> int:
