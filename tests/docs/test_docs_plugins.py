@@ -143,12 +143,21 @@ def test_the_requirement_that_the_page_names_exists() -> None:
 
 
 def test_the_page_gives_every_file_that_it_announces() -> None:
-    """The three files of the store and the three small plugins are there in full."""
+    """The files of the store, of a remote one's faults and of the small plugins are there in full."""
     assert sorted(files_of(PAGE)) == [
         "nexus_house.py",
         "nexus_letters.py",
         "nexus_lines.py",
         "nexus_shoebox.py",
         "pyproject.toml",
+        "remote_faults.py",
         "test_shoebox.py",
     ]
+
+
+def test_the_faults_of_the_page_stand_on_the_road(module: Import) -> None:
+    """What the page gives for a remote store makes settings for a proxy's port, and can be made."""
+    asked: list[str] = []
+    make = module("remote_faults").faults_of("127.0.0.1", 9, asked.append)
+    assert callable(make)
+    assert asked == []
