@@ -143,7 +143,7 @@ def test_the_requirement_that_the_page_names_exists() -> None:
 
 
 def test_the_page_gives_every_file_that_it_announces() -> None:
-    """The files of the store, of a remote one's faults and of the small plugins are there in full."""
+    """The files of the store, of a remote store, and of the small plugins are there in full."""
     assert sorted(files_of(PAGE)) == [
         "nexus_house.py",
         "nexus_letters.py",
