@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from nexus_core.spi import (
     ALL_FILTER_OPS,
     ClosedError,
+    ConfigurationError,
     Durability,
     Isolation,
     Outcome,
@@ -117,6 +118,8 @@ def test_importing_the_plugin_imports_no_client() -> None:
         {"read_timeout": 0.0},
         {"url": "http://vectors.example.com"},
         {"url": "http://127.0.0.1:8080"},
+        {"url": "http://127.0.0.1:8080", "grpc": "127.0.0.1:1", "tls_roots": "roots.pem"},
+        {"api_key": None, "client_secret": {"env": "WEAVIATE_CLIENT"}, "tls_roots": "roots.pem"},
         {"unknown": 1},
     ],
 )
@@ -148,6 +151,17 @@ def test_a_place_has_no_default() -> None:
     for setting in ("url", "grpc", "prefix"):
         with pytest.raises(ValidationError):
             WeaviateConfig.model_validate({k: v for k, v in GOOD.items() if k != setting})
+
+
+def test_certificates_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    """A file that is absent or holds no certificate is a problem of its setting, at once."""
+    (tmp_path / "empty.pem").write_text("no certificate")
+    for name in ("absent.pem", "empty.pem"):
+        settings = {**GOOD, "anonymous": True, "tls_roots": str(tmp_path / name)}
+        del settings["api_key"]
+        with pytest.raises(ConfigurationError) as caught:
+            backend(settings)
+        assert [problem.path for problem in caught.value.problems] == ["tls_roots"]
 
 
 def test_a_server_that_is_not_there_is_a_problem_and_an_error() -> None:

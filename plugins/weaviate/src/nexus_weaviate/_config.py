@@ -45,6 +45,10 @@ class WeaviateConfig(BackendConfig):
     plaintext: bool = False
     """Set it to speak without TLS to another machine. To this machine `http` needs no leave."""
 
+    tls_roots: str | None = Field(default=None, min_length=1)
+    """File of certificates (PEM) to trust in place of the public ones, relative to the
+    configuration's directory."""
+
     connect_timeout: float = Field(default=10.0, gt=0, le=300)
     """Seconds that the first exchange with the server may take."""
 
@@ -87,6 +91,8 @@ class WeaviateConfig(BackendConfig):
             raise PydanticCustomError("nexus_grpc", "url and grpc are one port, and need two")
         if self.client_scope is not None and self.client_secret is None:
             raise PydanticCustomError("nexus_credentials", "client_scope needs client_secret")
+        if self.tls_roots is not None and not (self.secure and self.client_secret is None):
+            raise PydanticCustomError("nexus_tls", "tls_roots needs https, and no client_secret")
         if not (self.secure or self.plaintext or (is_here(self.host) and is_here(self.grpc_host))):
             raise PydanticCustomError(
                 "nexus_plaintext",

@@ -1,22 +1,32 @@
 """The connection: opened at the first call, closed once; no write is repeated by itself.
 
-The client library is used through its public interface, with two exceptions that stand here: its
+The client library is used through its public interface, with three exceptions that stand here: its
 gRPC stub is wrapped, because the library repeats calls for a minute where the server is away and
-drops the status of an error; and one REST path is read that the library does not offer. Nothing is
-sent to anyone but the server: the library's check for a newer release of itself is left out.
+drops the status of an error; one REST path is read that the library does not offer; and where
+certificates of one's own are to be trusted its REST client is replaced. Nothing is sent to anyone
+but the server: the library's check for a newer release of itself is left out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nexus_core.spi import ClosedError, Outcome, Secret, StoreError, UnavailableError
+from nexus_core.spi import (
+    ClosedError,
+    ConfigurationError,
+    Outcome,
+    Problem,
+    Secret,
+    StoreError,
+    UnavailableError,
+)
 from nexus_weaviate._config import WeaviateConfig
 from nexus_weaviate._errors import _CallError, from_client, from_status
 from nexus_weaviate._hush import hushed, install
@@ -47,6 +57,7 @@ class Engine:
         self.config = config
         self._key = _resolved(config.api_key, base)
         self._client_secret = _resolved(config.client_secret, base)
+        self._roots = None if config.tls_roots is None else _certificates(base, config.tls_roots)
         self._lock = threading.Lock()
         self._client: WeaviateClient | None = None
         self._closed = False
@@ -118,7 +129,9 @@ class Engine:
                     query=config.read_timeout,
                     insert=config.write_timeout,
                 ),
-                grpc_config=init.GrpcConfig(channel_options=_CHANNEL),
+                grpc_config=init.GrpcConfig(
+                    channel_options=_CHANNEL, credentials=self._channel_credentials(weaviate)
+                ),
                 # Proxies and key files of the environment are places that nobody configured.
                 trust_env=False,
             ),
@@ -126,14 +139,28 @@ class Engine:
             # what matters.
             skip_init_checks=True,
         )
+        connection: Any = client._connection  # noqa: SLF001
+        if self._roots is not None:
+            # The library takes certificates for one of its two interfaces only.
+            own = weaviate.connect.v4.Client
+            verify = ssl.create_default_context(cadata=self._roots)
+            connection._make_client = lambda _colour: own(  # noqa: SLF001
+                headers=connection._headers,  # noqa: SLF001
+                verify=verify,
+                trust_env=False,
+            )
         try:
             client.connect()
         except BaseException:
             client.close()
             raise
-        connection: Any = client._connection  # noqa: SLF001
         connection._grpc_stub = _Stub(connection._grpc_stub)  # noqa: SLF001
         return client
+
+    def _channel_credentials(self, weaviate: Any) -> Any:
+        if self._roots is None:
+            return None
+        return weaviate.connect.v4.grpc.ssl_channel_credentials(self._roots.encode("ascii"))
 
     def _credentials(self, auth: Any) -> Any:
         if self._key is not None:
@@ -147,6 +174,24 @@ class Engine:
 
 def _resolved(reference: Any, base: Path) -> Secret | None:
     return None if reference is None else reference.resolve(base)
+
+
+def _certificates(base: Path, file: str) -> str:
+    try:
+        text = (base / Path(file).expanduser()).read_text(encoding="ascii")
+        ssl.create_default_context(cadata=text)
+    except (OSError, ValueError):  # what is no certificate is an error of TLS, which is an OSError
+        raise ConfigurationError(
+            [
+                Problem(
+                    path="tls_roots",
+                    what="the file cannot be read, or holds no certificates",
+                    fix="name a file of certificates in PEM",
+                    code="weaviate.tls_roots",
+                )
+            ]
+        ) from None
+    return text
 
 
 class _Stub:
