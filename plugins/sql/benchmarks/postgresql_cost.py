@@ -21,14 +21,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import nexus_sql
 import sqlalchemy as sa
 from nexus_sql._config import OwnerRef
-from sql_cost import SCOPE, records
-
 from nexus_core.spi import (
     And,
     AtomBackend,
@@ -40,9 +39,12 @@ from nexus_core.spi import (
     LogHead,
     Record,
     Runtime,
+    Scope,
     new_id,
 )
 
+SCOPE: Scope = import_module("sql_cost").SCOPE
+records: Callable[[int], list[Record]] = import_module("sql_cost").records
 ROOT = Path(__file__).resolve().parents[3]
 BATCH, ROUNDS, APPEND, PAGE = 10_000, 7, 100, 500
 Turn = Mapping[str, Callable[[], object]]
@@ -263,9 +265,7 @@ def against_peers(url: str, atoms: AtomBackend) -> None:
     It is given as many keys as there are records. A record holds twenty fields and a body, so the
     peer writes a fraction of the bytes.
     """
-    from langchain_classic.indexes import SQLRecordManager
-
-    manager = SQLRecordManager("bench", db_url=url)
+    manager = import_module("langchain_classic.indexes").SQLRecordManager("bench", db_url=url)
     manager.create_schema()
     some: list[Record] = []
 

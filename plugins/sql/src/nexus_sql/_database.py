@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 _ATTEMPTS: Final = 6
 
 
-class CollisionError(StoreTimeoutError):
+class Collision(StoreTimeoutError):
     """The engine undid a transaction for the sake of another. The same one may go well now."""
 
     default_outcome = Outcome.NOT_APPLIED
@@ -119,7 +119,7 @@ class Database(ABC):
 
         ``outcome`` is what is known of a write from how far it came; the error may know better. A
         transaction that was undone for another's sake (deadlock, serialisation) is a
-        ``CollisionError``, and ``run`` begins it again.
+        ``Collision``, and ``run`` begins it again.
         """
 
     @abstractmethod
@@ -154,7 +154,7 @@ class Database(ABC):
             try:
                 with self.write(scope, alone=alone) as connection:
                     return work(connection)
-            except CollisionError:
+            except Collision:
                 if attempt == _ATTEMPTS:
                     raise
                 # Two that met must not meet again, so neither waits as long as the other.

@@ -22,7 +22,7 @@ from nexus_core.spi import (
     UnauthenticatedError,
     UnavailableError,
 )
-from nexus_sql._database import CollisionError
+from nexus_sql._database import Collision
 
 UNKNOWN_DATABASE: Final = 1049
 
@@ -86,7 +86,7 @@ def translate(error: Exception, outcome: Outcome) -> StoreError | None:
 
 def _by_code(code: int, outcome: Outcome) -> StoreError:
     if code in _UNDONE:
-        return CollisionError("the database undid the write for the sake of another")
+        return Collision("the database undid the write for the sake of another")
     if code == _WAITED:
         return StoreTimeoutError(
             "the scope stayed locked by another writer",

@@ -113,6 +113,8 @@ def _follow_collections(connection: Connection, tables: Tables) -> list[str]:
     """Add tables for new collections, and columns for new optional fields."""
     done: list[str] = []
     present = _columns(connection, tables)
+    found = sa.inspect(connection).get_multi_indexes(schema=tables.metadata.schema)
+    indexes = {index["name"] for of_one in found.values() for index in of_one}
     preparer = connection.dialect.identifier_preparer
     for table in tables.records.values():
         if table.name not in present:
@@ -128,7 +130,8 @@ def _follow_collections(connection: Connection, tables: Tables) -> list[str]:
                 )
                 done.append(f"column {table.name}.{column.name}")
         for index in table.indexes:
-            index.create(connection, checkfirst=True)
+            if index.name not in indexes:
+                index.create(connection)
     return done
 
 

@@ -23,7 +23,7 @@ from nexus_core.spi import (
     UnauthenticatedError,
     UnavailableError,
 )
-from nexus_sql._database import CollisionError
+from nexus_sql._database import Collision
 
 PROVISION: Final = "provision the store; `nexus doctor` says what is missing"
 
@@ -75,7 +75,7 @@ def translate(error: Exception, outcome: Outcome) -> StoreError | None:
 
 def _by_code(code: str, outcome: Outcome) -> StoreError:
     if code in _COLLISIONS:
-        return CollisionError("another transaction came between", hint="try again")
+        return Collision("another transaction came between", hint="try again")
     if code == "55P03":
         return StoreTimeoutError(
             "the scope stayed locked by another writer",

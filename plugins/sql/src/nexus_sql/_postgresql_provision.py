@@ -63,13 +63,7 @@ def provision(
     done += steps
     if expected.per_scope:
         _make_logins_table(connection, schema, done)
-    policies = actual_policies(connection, schema)
-    for name, protection in expected.protected.items():
-        done += _protect(connection, expected, name, protection, policies)
-    versions = expected.tables.versions.name
-    connection.exec_driver_sql(
-        f"GRANT SELECT ON {schema}.{versions} TO {_quoted(connection, role)}"
-    )
+    done += _protect_all(connection, expected)
     if login_secret is not None:
         done += _make_logins(connection, expected, login_secret, tenants)
     found = [*role_problems(connection, expected), *protection_problems(connection, expected)]
@@ -82,40 +76,46 @@ def provision(
     return done
 
 
-def _protect(
-    connection: Connection,
-    expected: Expected,
-    name: str,
-    protection: Protection,
-    policies: Mapping[int, Mapping[str, Policy]],
-) -> Iterator[str]:
-    table = f"{expected.schema}.{name}"
-    row = connection.execute(
+def _protect_all(connection: Connection, expected: Expected) -> list[str]:
+    """Enable, force, create and grant what is missing, in one message."""
+    role = _quoted(connection, expected.role)
+    rows = connection.execute(
         sa.text(
-            "SELECT oid, relrowsecurity AND relforcerowsecurity AS forced"
-            " FROM pg_catalog.pg_class WHERE oid = to_regclass(:table)"
+            "SELECT oid, relname, relrowsecurity AND relforcerowsecurity AS forced"
+            " FROM pg_catalog.pg_class WHERE relnamespace = to_regnamespace(:schema)"
         ),
-        {"table": table},
-    ).one()
-    changed = not row.forced
-    if changed:
-        connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        connection.exec_driver_sql(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-    actual = policies.get(row.oid, {})
+        {"schema": expected.schema},
+    )
+    policies = actual_policies(connection, expected.schema)
+    there = {row.relname: (row.forced, policies.get(row.oid, {})) for row in rows}
+    statements = [f"GRANT SELECT ON {expected.schema}.{expected.tables.versions.name} TO {role}"]
+    done: list[str] = []
+    for name, protection in expected.protected.items():
+        table = f"{expected.schema}.{name}"
+        missing = [*_missing(table, protection, *there[name])]
+        if missing:
+            done.append(f"row policies of {name}")
+        statements += missing
+        privileges = sorted(protection.privileges)
+        if protection.columns:
+            columns = (_quoted(connection, each) for each in sorted(protection.columns))
+            privileges.append(f"UPDATE ({', '.join(columns)})")
+        statements.append(f"GRANT {', '.join(privileges)} ON {table} TO {role}")
+    driver: Any = connection.connection.driver_connection
+    driver.execute(";\n".join(statements), prepare=False)
+    return done
+
+
+def _missing(
+    table: str, protection: Protection, forced: object, actual: Mapping[str, Policy]
+) -> Iterator[str]:
+    if not forced:
+        yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+        yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
     for policy in protection.policies:
         if actual.get(policy.name) != policy:
-            connection.exec_driver_sql(f"DROP POLICY IF EXISTS {policy.name} ON {table}")
-            connection.exec_driver_sql(policy.statement(table))
-            changed = True
-    role = _quoted(connection, expected.role)
-    connection.exec_driver_sql(
-        f"GRANT {', '.join(sorted(protection.privileges))} ON {table} TO {role}"
-    )
-    if protection.columns:
-        columns = ", ".join(_quoted(connection, each) for each in sorted(protection.columns))
-        connection.exec_driver_sql(f"GRANT UPDATE ({columns}) ON {table} TO {role}")
-    if changed:
-        yield f"row policies of {name}"
+            yield f"DROP POLICY IF EXISTS {policy.name} ON {table}"
+            yield policy.statement(table)
 
 
 def _create_role(

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from nexus_sql._atoms import SqlAtoms
-from nexus_sql._database import CollisionError
+from nexus_sql._database import Collision
 from nexus_sql._schema import in_scope, of_scope
 
 from nexus_core.spi import (
@@ -239,7 +239,7 @@ def test_a_deadlock_is_a_collision_that_may_be_tried_again(
         for thread in threads:
             thread.join()
         (error,) = undone
-        assert isinstance(error, CollisionError)
+        assert isinstance(error, Collision)
         assert error.outcome is Outcome.NOT_APPLIED
         assert error.retryable
 

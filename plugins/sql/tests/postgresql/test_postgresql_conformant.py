@@ -16,6 +16,9 @@ from nexus_contracts.faults import TcpFaults
 
 from nexus_core.spi import SecretRef
 
+# The whole suite takes minutes on a busy machine, and no server but the wheel's.
+pytestmark = pytest.mark.servers
+
 MODES: dict[str, dict[str, Any]] = {
     "shared": {},
     "per_scope": {
@@ -62,11 +65,7 @@ def stores(cluster: Any) -> Iterator[Callable[[Namespace], Any]]:
         each.drop()
 
 
-@pytest.mark.parametrize(
-    "mode",
-    # Logins for every scope of every store take a while to make.
-    ["shared", pytest.param("per_scope", marks=pytest.mark.servers)],
-)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("role", ["atom_store", "audit_sink"])
 def test_sql_on_postgresql_is_conformant(
     role: str,

@@ -216,11 +216,8 @@ def test_nothing_is_shared_that_counts(peopled: Any) -> None:
 
 
 def test_statistics_of_values_are_hidden(peopled: Any) -> None:
-    """After ANALYZE the login reads no value out of the statistics, though row counts are public.
-
-    That counts are (``pg_class.reltuples``, ``EXPLAIN``) is a stated limit: no call of the store
-    leads there.
-    """
+    """After ANALYZE the login reads no value out of the statistics."""
+    # That counts are public (pg_class.reltuples, EXPLAIN) is a stated limit.
     peopled.sql("ANALYZE {}.record_edges")
     with peopled.as_app(A) as connection:
         hidden = "SELECT count(*) FROM pg_stats WHERE tablename = 'record_edges'"
