@@ -28,6 +28,7 @@ from typing import Any
 import nexus_sql
 import sqlalchemy as sa
 from nexus_sql._config import OwnerRef
+
 from nexus_core.spi import (
     And,
     AtomBackend,
