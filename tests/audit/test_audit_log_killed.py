@@ -7,7 +7,7 @@ import linecache
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -117,6 +117,15 @@ def killing(line: int, work: Callable[[], object]) -> None:
         sys.settrace(None)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT interrupts, also in a run that was started in the background and told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_follower_withdraws() -> None:
     """A follower that is interrupted while it waits leaves no record and holds nobody up."""
     sink = HeldSink()
