@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -79,12 +79,22 @@ DAMAGES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def mendable(cluster: Any) -> Iterator[Any]:
+    """A store for what provisioning mends, damaged again and again."""
+    store = cluster.store()
+    store.provision()
+    yield store
+    store.drop()
+
+
 @pytest.mark.parametrize(("damage", "word", "mended"), DAMAGES, ids=[d[0][:60] for d in DAMAGES])
 def test_what_undoes_the_protection_is_refused(
-    own: Any, make: Make, damage: str, word: str, *, mended: bool
+    request: pytest.FixtureRequest, make: Make, damage: str, word: str, *, mended: bool
 ) -> None:
     """Each way to lose the second wall is reported by both roles and refused at the first use, and
     provisioning mends it or says why it does not."""
+    own: Any = request.getfixturevalue("mendable" if mended else "own")
     own.sql(damage)
     assert any(word in what for _, what in own.problems())
     atoms, audit = own.atoms(), own.audit()
