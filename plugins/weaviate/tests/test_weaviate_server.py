@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from plugins.weaviate.tests.conftest import Lab
 
 SCOPE, OTHER = Scope("acme", "dev"), Scope("acme-2", "dev")
-ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.servers
 
@@ -350,41 +347,56 @@ def test_a_write_whose_answer_is_lost_is_unknown(
     assert store.count(SCOPE, ref, None) == 2
 
 
-def server_of_its_own() -> tuple[subprocess.Popen[str], dict[str, Any]]:
-    """A server that no other test uses, as the fixture starts it."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tools.servers", "weaviate"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stdout is not None
-    return child, json.loads(child.stdout.readline())
-
-
-def test_a_server_that_dies_is_unreachable_and_not_waited_for(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After kill -9 each call says at once that the server is away; no new one is started."""
-    child, info = server_of_its_own()
-    with child:
-        monkeypatch.setenv("NEXUS_TEST_WEAVIATE_OWN", info["key"])
+@contextlib.contextmanager
+def own_server(directory: Path, lab: Lab) -> Iterator[tuple[Any, int]]:
+    """A server that no other test uses, on a directory: settings of a store there, its process."""
+    module: Any = import_module("tools.servers._weaviate")
+    with pytest.MonkeyPatch.context() as patch, module.serve(directory) as info:
+        patch.setenv("NEXUS_TEST_WEAVIATE_OWN", info["key"])
         other = type(lab.server)(info)
-        config = other.settings("Own", api_key={"env": "NEXUS_TEST_WEAVIATE_OWN"})
+        yield other.settings("Own", api_key={"env": "NEXUS_TEST_WEAVIATE_OWN"}), info["pid"]
+
+
+def built(lab: Lab, config: Any) -> VectorBackend:
+    """A backend on settings."""
+    store = lab.spec.factory(config, lab.runtime)
+    assert isinstance(store, VectorBackend)
+    return store
+
+
+def test_what_was_acknowledged_survives_the_servers_death(lab: Lab, tmp_path: Path) -> None:
+    """After kill -9 each call says at once that the server is away; once it is back every row and
+    every deletion that was acknowledged is there, for each way of asking."""
+    rows = {f"r{number:02}": [1.0, float(number), 0.0] for number in range(40)}
+    fields = {name: {"page": number} for number, name in enumerate(rows)}
+    with own_server(tmp_path, lab) as (config, process):
         assert lab.spec.provision is not None
         lab.spec.provision(config, lab.runtime)
-        store = lab.spec.factory(config, lab.runtime)
-        assert isinstance(store, VectorBackend)
-        ref = made(lab, store)
-        os.kill(info["pid"], signal.SIGKILL)
+        store = built(lab, config)
+        ref = store.create_index(SCOPE, lab.definition(metric="l2sq"))
+        for name, row in rows.items():
+            if name == "r39":  # the last one counts: it is followed by nothing
+                assert store.delete(SCOPE, ref, ["r05"]) == 1
+            store.upsert(SCOPE, ref, lab.batch({name: row}, fields))
+        os.kill(process, signal.SIGKILL)
         for name, call in calls(lab, store, ref).items():
             with pytest.raises(UnavailableError) as caught:
                 call()
-            # What connected before may have been cut in the middle of this call.
+            # What was connected before may have been cut in the middle of this call.
             assert caught.value.outcome is Outcome.NOT_APPLIED or name.startswith("delete")
         assert [problem.code for problem in store.check()] == ["weaviate.unreachable"]
+        store.close()
+    del rows["r05"]
+    with own_server(tmp_path, lab) as (config, _):
+        store = built(lab, config)
+        assert store.get_index(SCOPE, "main", 1) == ref
+        assert [row.id for row in store.scan(SCOPE, ref).rows] == sorted(rows)
+        assert store.count(SCOPE, ref, None) == 39
+        assert store.count(SCOPE, ref, Eq("page", 39)) == 1
+        nearest = [name for name, _ in lab.ask(store, ref, [1.0, 39.0, 0.0], 3)]
+        assert nearest == ["r39", "r38", "r37"]
+        everything = [name for name, _ in lab.ask(store, ref, [1.0, 0.0, 0.0], 100)]
+        assert everything == sorted(rows)
         store.close()
 
 

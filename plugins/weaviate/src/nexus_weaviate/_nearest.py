@@ -37,12 +37,17 @@ def nearest(
     while True:
         found = shard.near(sent, limit, where)
         measured = sorted(_measured(shard, query, found), key=_order)
-        if len(found) < limit:
+        # Fewer than asked for are all of them, unless the server's vectors and rows disagree, as
+        # they may after its death in the middle of a write.
+        short = len(found) < limit
+        if short and len(found) == shard.count(where):
             return measured[:k]
-        edge = floor(metric, found[-1].near, dimension=dimension, query=size, largest=largest)
-        if measured[k - 1][0] < edge:
-            return measured[:k]
-        if limit == most:
+        if not short:
+            last = found[-1].near
+            edge = floor(metric, last, dimension=dimension, query=size, largest=largest)
+            if measured[k - 1][0] < edge:
+                return measured[:k]
+        if short or limit == most:
             return heapq.nsmallest(k, _measured(shard, query, shard.rows(where)), key=_order)
         limit = min(limit * _STEP, most)
 
