@@ -41,7 +41,16 @@ def serve(directory: Path) -> Iterator[dict[str, Any]]:
     port = _kit.free_port()
     log = directory / "log"
     program = ENVIRONMENT / "bin" / "gcp-storage-emulator"
-    command = [program, "start", "--host", _kit.HOST, "--port", str(port), "-q", "-M"]
+    command: list[str | Path] = [
+        program,
+        "start",
+        "--host",
+        _kit.HOST,
+        "--port",
+        str(port),
+        "-q",
+        "-M",
+    ]
     with _kit.process(command, log, cwd=directory) as child:
         _kit.wait_until(lambda: _kit.connects(port), child, log)
         yield {

@@ -64,8 +64,9 @@ class Store:
         with self._store.open(SCOPE, key) as stream:
             return b"".join(stream.chunks)
 
-    def list(self, prefix: str) -> int:
-        count, after = 0, None
+    def count(self, prefix: str) -> int:
+        count = 0
+        after: str | None = None
         while True:
             page = self._store.list(SCOPE, prefix=prefix, after=after)
             count += len(page.items)
@@ -102,7 +103,7 @@ class Plain:
     def get(self, key: str) -> bytes:
         return bytes(self._bucket.blob(key).download_as_bytes())
 
-    def list(self, prefix: str) -> int:
+    def count(self, prefix: str) -> int:
         return sum(1 for _ in self._client.list_blobs(self._bucket, prefix=prefix))
 
     def delete(self, keys: list[str]) -> None:
@@ -132,7 +133,7 @@ class Gcsfs:
     def get(self, key: str) -> bytes:
         return bytes(self._files.cat_file(f"bench-gcsfs/{key}"))
 
-    def list(self, prefix: str) -> int:
+    def count(self, prefix: str) -> int:
         return len(self._files.find("bench-gcsfs", prefix=prefix))
 
     def delete(self, keys: list[str]) -> None:
@@ -190,7 +191,7 @@ def main(info: Mapping[str, Any], base: Path) -> None:
             each.put(name, b"")
     for _ in range(3):
         for each in all_:
-            listed[each.name].append(seconds(each.list, "many/"))
+            listed[each.name].append(seconds(each.count, "many/"))
     report("list 10,000", listed, 1)
     for each in all_:
         deleted[each.name].append(seconds(each.delete, names[:DELETED]))

@@ -95,7 +95,7 @@ class Wire:
     def names(self, bucket: str, **query: Any) -> list[str]:
         """Every name in a bucket, in the order in which they come."""
         found: list[str] = []
-        token: dict[str, str] = {}
+        token: dict[str, Any] = {}
         while True:
             page = self.ask("GET", f"/storage/v1/b/{bucket}/o", **query, **token)
             found += [item["name"] for item in page.get("items", ())]

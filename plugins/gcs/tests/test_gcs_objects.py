@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -213,7 +213,7 @@ def test_gcs_names_that_are_no_keys_are_not_listed(lab: Any) -> None:
 def test_gcs_a_bucket_that_is_gone_is_not_an_empty_store(bare: Any) -> None:
     """Without the bucket every verb says "unavailable", never "not found"."""
     store = bare.build()
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: store.head(SCOPE, "k"),
         lambda: bare.read(store, "k"),
         lambda: bare.put(store, "k", b"x"),
@@ -222,7 +222,8 @@ def test_gcs_a_bucket_that_is_gone_is_not_an_empty_store(bare: Any) -> None:
         lambda: store.delete(SCOPE, "k"),
         lambda: store.copy(SCOPE, "k", "l", bare.attributes()),
         lambda: store.erase(SCOPE),
-    ):
+    )
+    for call in calls:
         with pytest.raises(UnavailableError) as caught:
             call()
         assert bare.bucket not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -144,13 +145,14 @@ def test_gcs_a_scope_without_a_bucket_is_refused(bare: Any) -> None:
     bare.provision(bucket=None, buckets=buckets)
     store = bare.build(bucket=None, buckets=buckets)
     stranger = Scope("other", "prod")
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: bare.put(store, "k", b"x", scope=stranger),
         lambda: store.head(stranger, "k"),
         lambda: store.list(stranger),
         lambda: store.delete(stranger, "k"),
         lambda: store.erase(stranger),
-    ):
+    )
+    for call in calls:
         with pytest.raises(UnavailableError) as caught:
             call()
         assert not caught.value.retryable

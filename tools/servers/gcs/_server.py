@@ -347,7 +347,9 @@ def _related(head: bytes, body: bytes) -> tuple[bytes, bytes]:
     """The two parts of a ``multipart/related`` body, whose second is not to be touched."""
     parsed = email.parser.BytesHeaderParser(policy=email.policy.HTTP).parsebytes(head)
     boundary = b"--" + str(parsed.get_boundary()).encode()
-    _, _, rest = body.partition(boundary + b"\r\n")
-    first, _, rest = rest.partition(b"\r\n" + boundary + b"\r\n")
-    second, _, _ = rest.rpartition(b"\r\n" + boundary + b"--")
-    return first.partition(b"\r\n\r\n")[2], second.partition(b"\r\n\r\n")[2]
+    # Some clients end lines as their system does.
+    end = b"\r\n" if boundary + b"\r\n" in body else b"\n"
+    _, _, rest = body.partition(boundary + end)
+    first, _, rest = rest.partition(end + boundary + end)
+    second, _, _ = rest.rpartition(end + boundary + b"--")
+    return first.partition(end * 2)[2], second.partition(end * 2)[2]
