@@ -292,7 +292,13 @@ def _of(role: StoreRole) -> list[Mutant]:
     ids = IDS[role]
     lost, denied = "an acknowledged write is not there", "said not to be applied"
     return [
-        _m(role, "behind", "Acknowledges, and writes every third time only.", ids.killed, lost),
+        _m(
+            role,
+            "behind",
+            "Acknowledges, and writes every third time only.",
+            ids.killed,
+            "after a kill",
+        ),
         _m(role, "in-place", "Writes over the only copy there is.", ids.killed, "cannot be read"),
         _m(role, "whatever", "Acknowledges what the disk refused.", ids.full, lost),
         _m(
