@@ -343,7 +343,8 @@ def test_a_write_whose_answer_is_lost_is_unknown(
             broken = {**broken, name: caught.value}
     assert all(error.retryable for error in broken.values())
     unknown = {name for name, error in broken.items() if error.outcome is Outcome.UNKNOWN}
-    assert unknown == {"delete", "delete_where"}  # an upsert looks for its native tenant first
+    # An upsert looks for its native tenant first, and may not come further than that.
+    assert unknown - {"upsert"} == {"delete", "delete_where"}
     assert store.count(SCOPE, ref, None) == 2
 
 
