@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import socket
@@ -130,6 +131,12 @@ def _unused_port() -> int:
 
 
 @pytest.fixture
+def unhurried() -> None:
+    """More time for the whole suite over a network than a single test that hangs would get."""
+    faulthandler.dump_traceback_later(600, exit=True)
+
+
+@pytest.fixture
 def place(server: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Place]]:
     """A real server by its name."""
     clients = []
@@ -203,6 +210,7 @@ def test_s3_proofs_of_real_servers(
     assert not there.client.list_objects_v2(Bucket=f"proofs-{name}").get("Contents")
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize(("name", "reality"), [("radosgw", "real"), ("localstack", "emulator")])
 def test_s3_is_conformant(
     name: str,
@@ -217,6 +225,7 @@ def test_s3_is_conformant(
     conformant(there.harness(proofs, reality=reality), name)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_s3_object_larger_than_memory(place: Callable[[str], Place], tmp_path: Path) -> None:
     """A process that may have 512 MiB of memory puts and gets an object of 2 GiB, and checks it."""
     config = place("radosgw").config("larger-than-memory", attempts=1)
