@@ -124,9 +124,10 @@ def found(key: str, blob: Any) -> Found:
 
 def entry_of(key: str, blob: Any) -> ObjectEntry:
     """One line of a listing; the name is the one that the engine gave."""
-    if not blob.generation or blob.time_created is None:
-        raise IntegrityError("the engine described an object without its generation or time")
+    # Asked once: it is read from its text each time.
     created = blob.time_created
+    if not blob.generation or created is None:
+        raise IntegrityError("the engine described an object without its generation or time")
     return ObjectEntry(
         key=key,
         # Some engines leave out what is zero; a whole read is held against the checksum.

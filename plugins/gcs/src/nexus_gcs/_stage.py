@@ -75,16 +75,19 @@ def staged(
 
 def _pieces(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes, bool]]:
     """Offset, bytes and whether they are the last: all of one size but the last."""
-    held = bytearray()
-    offset = 0
+    held: list[bytes] = []
+    size = offset = 0
     for chunk in chunks:
-        held += chunk
+        held.append(chunk)
+        size += len(chunk)
         # Something must be left for the last piece, which says how long all is.
-        while len(held) > INLINE:
-            yield offset, bytes(held[:INLINE]), False
-            del held[:INLINE]
+        while size > INLINE:
+            joined = b"".join(held)
+            yield offset, joined[:INLINE], False
+            held = [joined[INLINE:]]
+            size -= INLINE
             offset += INLINE
-    yield offset, bytes(held), True
+    yield offset, b"".join(held), True
 
 
 class _Upload:
@@ -101,7 +104,6 @@ class _Upload:
         if self._address is None:
             self._address = self._engine.patience.told(self._begin, Outcome.NOT_APPLIED)
         end = offset + len(chunk)
-        view = memoryview(chunk)
         there = offset
         turn = 0
         while self._made is None and (there < end or last):
@@ -109,7 +111,7 @@ class _Upload:
             failure = Failure(Kind.BUSY)
             before = there
             try:
-                there = once(partial(self._put, view[there - offset :], there, total))
+                there = once(partial(self._put, chunk[there - offset :], there, total))
             except Failure as failed:
                 failure = failed
             if there > before or self._made is not None:
@@ -134,9 +136,9 @@ class _Upload:
             )
         )
 
-    def _put(self, view: memoryview, start: int, total: str) -> int:
-        span = f"{start}-{start + len(view) - 1}" if len(view) else "*"
-        return self._request(bytes(view), f"bytes {span}/{total}")
+    def _put(self, data: bytes, start: int, total: str) -> int:
+        span = f"{start}-{start + len(data) - 1}" if data else "*"
+        return self._request(data, f"bytes {span}/{total}")
 
     def _ask(self, total: str) -> int:
         """How much the engine has, where an answer was lost."""
