@@ -37,6 +37,7 @@ def install() -> None:
     unfinished.mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
+        "HOME": str(Path.home()),  # where Go keeps what it built, also where tox hides it
         "GOBIN": str(unfinished),
         "CGO_ENABLED": "0",
         "GOFLAGS": f"-trimpath {os.environ.get('GOFLAGS', '')}".strip(),
