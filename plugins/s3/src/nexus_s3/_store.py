@@ -70,7 +70,8 @@ class S3Store(RawBackend):
             runtime.now,
             multipart_from=config.multipart_from,
             conditions_on_parts=conditions_on_parts,
-            with_checksum=proofs.get("checksum_sha256") is True,
+            # Harmless where nothing is known yet: who does not know the header ignores it.
+            with_checksum=proofs.get("checksum_sha256") is not False,
         )
         self._copier = Copier(
             self._patience,
