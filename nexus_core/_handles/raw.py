@@ -132,6 +132,8 @@ class RawHandle:
             Action.RAW_PUT, StoreRole.RAW, (key,), kind=governance.kind, space=governance.space
         ) as mutation:
             if if_match is not None:
+                store = self._gate.runtime.store(StoreRole.RAW)
+                self._gate.require(store, "conditional_replace")
                 found = self._objects.head(key)
                 found.governance.ensure_deletable(self._gate.now())
                 if found.etag != if_match:

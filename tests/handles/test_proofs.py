@@ -98,11 +98,11 @@ class Site:
     def file(self) -> Path:
         return self.folder / "kept" / "proofs" / "bucket.raw.json"
 
-    def put(self, **more: Any) -> None:
+    def put(self, *, replace: bool = False, etag: str | None = None) -> None:
         with Nexus.from_config(self.load()) as nexus, nexus.request(context()) as n:
             stored = n.raw.put("k", b"1", kind="data", space="s")
-            if more:
-                n.raw.put("k", b"2", kind="data", space="s", if_match=stored.etag)
+            if replace:
+                n.raw.put("k", b"2", kind="data", space="s", if_match=etag or stored.etag)
 
 
 @pytest.fixture
@@ -135,11 +135,12 @@ def test_init_proves_what_is_missing_once(site: Site) -> None:
         site.bucket.seen[-1]["conditional_replace"] = True  # type: ignore[index]
 
 
-def test_what_the_endpoint_does_not_honour_stays_refused(site: Site) -> None:
-    """A flag that the probe disproved is refused, whatever the spec declares."""
+@pytest.mark.parametrize("etag", [None, "stale"])
+def test_what_the_endpoint_does_not_honour_stays_refused(site: Site, etag: str | None) -> None:
+    """A flag that the probe disproved is refused, whatever the spec declares, before any look-up."""
     provision(site.load())
     with pytest.raises(UnsupportedError, match="conditional_replace"):
-        site.put(replace=True)
+        site.put(replace=True, etag=etag)
 
 
 def test_a_proof_is_stale_once_the_settings_change(site: Site) -> None:
