@@ -137,7 +137,7 @@ def test_init_proves_what_is_missing_once(site: Site) -> None:
 
 @pytest.mark.parametrize("etag", [None, "stale"])
 def test_what_the_endpoint_does_not_honour_stays_refused(site: Site, etag: str | None) -> None:
-    """A flag that the probe disproved is refused, whatever the spec declares, before any look-up."""
+    """A flag that the probe disproved is refused before any look-up, whatever is declared."""
     provision(site.load())
     with pytest.raises(UnsupportedError, match="conditional_replace"):
         site.put(replace=True, etag=etag)
