@@ -36,7 +36,7 @@ class GcsConfig(BackendConfig):
 
     buckets: dict[str, BucketName] = Field(default_factory=dict)
     """A bucket for each scope, by ``tenant/env``; a scope that is not here is refused. The doctor
-    needs one for ``t_probe_a``."""
+    needs one for ``t_probe_a`` and one for ``t_probe_b`` in each environment."""
 
     location: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{2,40}$")
     """Where provisioning creates a bucket that is not there; needed by it alone."""
