@@ -18,7 +18,8 @@ import botocore.session  # type: ignore[import-untyped]  # it brings no types
 import nexus_s3
 import pytest
 from botocore.config import Config  # type: ignore[import-untyped]  # the same
-from nexus_contracts import BackendHarness, Namespace, Report, run
+from nexus_contracts import BackendHarness, Namespace, Profile, Report, run
+from nexus_contracts._engine import run_all
 from nexus_contracts._verdict import Status
 from nexus_contracts.faults import TcpFaults
 from nexus_s3 import S3Config
@@ -40,6 +41,7 @@ pytestmark = pytest.mark.servers
 
 T1, T10 = Scope("t1", "dev"), Scope("t10", "dev")
 WORKER = Path(__file__).with_name("s3_worker.py")
+FAULTS = {"RAW-029"}
 Start = Callable[[str], Mapping[str, Any]]
 
 
@@ -235,6 +237,17 @@ def test_s3_on_an_emulator(place: Callable[[str], Place], tmp_path: Path) -> Non
     # It opens an object's file before the new bytes are there: whoever is killed while he replaces
     # one destroys it, whatever client he uses.
     assert [(line.id, line.message) for line in bad if line.id != "DUR-102"] == []
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_s3_over_a_road_that_fails(place: Callable[[str], Place], tmp_path: Path) -> None:
+    """Whatever fails between the store and Ceph's gateway, what is told is true."""
+    there = place("radosgw")
+    proofs = proved(there.config("faults"), tmp_path)
+    harness = there.harness(proofs, reality="real")
+    outcomes = run_all(harness, profile=Profile.EXTENDED, only=FAULTS)
+    seen = {each.requirement.id: (each.status, each.message) for each in outcomes}
+    assert {name: seen[name] for name in FAULTS} == dict.fromkeys(FAULTS, (Status.PASSED, ""))
 
 
 @pytest.mark.usefixtures("unhurried")
