@@ -497,8 +497,12 @@ def dropped_is_gone(bench: Bench) -> None:
         "upsert": partial(store.upsert, SCOPE, old, batch({"a": [1.0, 0, 0, 0]})),
         "query": partial(hits, store, old, [1.0, 0, 0, 0]),
         "count": partial(store.count, SCOPE, old, None),
+        "drop_index": partial(store.drop_index, SCOPE, old),
     }.items():
         bench.raises(StaleReferenceError, call, f"{name} with an old reference")
+    bench.expect(
+        store.get_index(SCOPE, "main", 1) == new, "an old reference touched the new index"
+    )
 
 
 @check("VEC-021")

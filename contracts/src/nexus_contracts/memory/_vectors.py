@@ -76,8 +76,11 @@ class MemoryVectors(MemoryBase, VectorBackend):
         with self.lock:
             place = (scope, ref.definition.name, ref.definition.version)
             index = self.indexes.get(place)
-            if index is not None and index.ref.incarnation == ref.incarnation:
-                del self.indexes[place]
+            if index is None:
+                return
+            if index.ref.incarnation != ref.incarnation:
+                raise StaleReferenceError("the index was dropped and made again")
+            del self.indexes[place]
 
     def _index(self, scope: Scope, ref: IndexRef) -> MemoryIndex:
         self.ensure_open()

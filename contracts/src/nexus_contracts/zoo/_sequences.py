@@ -89,6 +89,15 @@ class StaleFields(MemoryVectors):
             index.rows.update(kept)
 
 
+class DropsSuccessor(MemoryVectors):
+    """Drops whatever has the name of the index that a reference was to."""
+
+    def drop_index(self, scope: Scope, ref: IndexRef) -> None:
+        for current in super().list_indexes(scope):
+            if current.definition == ref.definition:
+                super().drop_index(scope, current)
+
+
 class ForgetsOnce(MemoryAudit):
     """Forgets a subject once, and takes what came after for forgotten too."""
 
@@ -156,6 +165,13 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     _m(StoreRole.RAW, "remembers-metadata", RemembersMetadata, "RAW-027"),
     _m(StoreRole.ATOMS, "resurrects", Resurrects, "ATOM-023"),
     _m(StoreRole.VECTORS, "stale-fields", StaleFields, "VEC-025"),
+    _m(
+        StoreRole.VECTORS,
+        "drops-successor",
+        DropsSuccessor,
+        "VEC-020",
+        "drop_index with an old reference",
+    ),
     _m(StoreRole.AUDIT, "forgets-once", ForgetsOnce, "AUD-013"),
     *(
         _m(role, "whispers", whispering(role, method), IDS[role].canaries, "found in the log")
