@@ -500,9 +500,7 @@ def dropped_is_gone(bench: Bench) -> None:
         "drop_index": partial(store.drop_index, SCOPE, old),
     }.items():
         bench.raises(StaleReferenceError, call, f"{name} with an old reference")
-    bench.expect(
-        store.get_index(SCOPE, "main", 1) == new, "an old reference touched the new index"
-    )
+    bench.expect(store.get_index(SCOPE, "main", 1) == new, "an old reference touched the new index")
 
 
 @check("VEC-021")
