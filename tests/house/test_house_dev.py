@@ -198,10 +198,11 @@ def test_the_readmes_commands_are_these(root: Path) -> None:
 def test_ci_runs_what_the_readme_says(root: Path) -> None:
     """The checks of a change begin with the README's own command, and go on with tox's."""
     text = (root / ".ci" / "run").read_text(encoding="utf-8")
-    steps = re.findall(r"^(?:step|environment) (.*)$", text, re.MULTILINE)
+    steps = re.findall(r"^(?:step|environment|side_by_side) (.*)$", text, re.MULTILINE)
     assert steps[0].endswith("dev.py test")
     tox = (root / "tox.ini").read_text(encoding="utf-8")
+    environments = ",".join(steps[1:]).split(",")
     for name in ("servers", "lint", "typing", "wheel", "mindeps"):
-        assert name in steps
+        assert name in environments
         assert f"[testenv:{name}]" in tox
     assert "set -euo pipefail" in text
