@@ -69,7 +69,7 @@ def test_import_brings_no_engine() -> None:
     """Importing the plugin loads neither the store nor the client library."""
     code = (
         "import sys; import nexus_core.spi; import nexus_s3;"
-        "print([m for m in sys.modules if m.startswith(('nexus_s3.', 'botocore', 'urllib3'))"
+        "print([m for m in sys.modules if m.startswith(('nexus_s3.', 'boto', 'urllib3'))"
         " and m != 'nexus_s3._config'])"
     )
     paths = [str(Path(str(m.__file__)).parents[1]) for m in (nexus_core, nexus_s3)]

@@ -11,7 +11,7 @@ import threading
 from types import TracebackType
 from typing import Final
 
-_FAMILIES: Final = frozenset(("botocore", "urllib3"))
+_FAMILIES: Final = frozenset(("boto3", "botocore", "s3transfer", "urllib3"))
 
 
 class _Ours(threading.local):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 # The library brings no types.
+import boto3.session  # type: ignore[import-untyped]
 import botocore.session  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.configprovider import (  # type: ignore[import-untyped]
@@ -63,6 +64,14 @@ def _bare_session() -> Any:
     found.register_component("data_loader", _descriptions())
     found.register_component("credential_provider", CredentialResolver([]))
     return found
+
+
+def _session(found: Any) -> Any:
+    """The session of boto3 around one of those; it makes the clients."""
+    made = boto3.session.Session(botocore_session=found)
+    # Each session adds a folder of descriptions that no client reads to a list they all share.
+    del _descriptions().search_paths[1:]
+    return made
 
 
 @functools.cache
@@ -151,7 +160,7 @@ class Clients:
     def _client(self, service: str, endpoint: str | None, session: Any) -> Any:
         aws = endpoint == AWS
         config = self._config
-        client = session.create_client(
+        client = _session(session).client(
             service,
             region_name=config.region,
             endpoint_url=None if aws else endpoint,
