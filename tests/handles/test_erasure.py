@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from nexus_core import NewAtom, RetentionError, StoreError, UnavailableError, Ve
 from nexus_core.spi import Outcome, StoreRole
 
 from .conftest import World, context
-from .test_uploads import signing
 
 OWN: Any = {"kind": "data", "space": "s"}
 CUT: Any = {"operation": "cut", "version": "1"}
@@ -165,9 +163,8 @@ def test_a_store_that_fails_leaves_an_erasure_that_recovery_finishes(
     assert not world.raw.objects
 
 
-def test_uploads_that_were_never_registered_go_as_well(opened: Callable[..., World]) -> None:
+def test_uploads_that_were_never_registered_go_as_well(world: World) -> None:
     """Staged bytes of the subject are deleted, those of others stay."""
-    world = opened(memory=signing())
     said: Any = {**OWN, "size": 1, "sha256": hashlib.sha256(b"1").hexdigest()}
     for subject in ("eve", "dan"):
         with world.nexus.request(context(subject=subject)) as n:

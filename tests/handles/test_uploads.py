@@ -31,12 +31,12 @@ DATA = b"what was announced"
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
-def signing() -> ModuleType:
-    """The memory store as a plugin that declares what its raw store can sign."""
-    module = ModuleType("signing_for_test")
+def unsigning() -> ModuleType:
+    """The memory store as a plugin that declares that its raw store can sign nothing."""
+    module = ModuleType("unsigning_for_test")
     module.__dict__.update(vars(plugin))
     spec = plugin.nexus_raw_store()
-    signs: Any = {"presign_get": True, "presign_put": True}
+    signs: Any = {"presign_get": False, "presign_put": False}
     declared = attrs.evolve(spec.capabilities, **signs)
 
     @hookimpl
@@ -45,12 +45,6 @@ def signing() -> ModuleType:
 
     module.__dict__.update(nexus_raw_store=nexus_raw_store)
     return module
-
-
-@pytest.fixture
-def world(opened: Callable[..., World]) -> World:
-    """A world whose raw store signs."""
-    return opened(memory=signing())
 
 
 def sign(n: Any, key: str = "k", **changes: Any) -> Any:
@@ -202,7 +196,7 @@ def test_viewers_neither_sign_nor_register(world: World) -> None:
 
 def test_a_store_that_cannot_sign_is_not_asked(opened: Callable[..., World]) -> None:
     """Without the capability the call is refused before the backend hears of it."""
-    with opened().nexus.request(context()) as n:
+    with opened(memory=unsigning()).nexus.request(context()) as n:
         with pytest.raises(UnsupportedError, match="presign_put"):
             sign(n)
         n.raw.put("k", DATA, kind="data", space="s")

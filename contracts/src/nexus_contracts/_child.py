@@ -16,14 +16,14 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from nexus_contracts._work import SCOPE, work_of
-from nexus_core.spi import Backend, Capabilities, Runtime, StoreError, StoreRole
+from nexus_core.spi import Backend, Capabilities, Proof, Runtime, StoreError, StoreRole
 
 Factory = Callable[[Any, Runtime], Backend]
 
@@ -35,6 +35,7 @@ class Job:
     factory: Factory
     settings: Any
     base: str
+    proofs: Mapping[str, Proof]
     role: StoreRole
     capabilities: Capabilities
     mode: str
@@ -45,7 +46,9 @@ class Job:
 
     def open(self) -> Backend:
         """Open the store, as the core would."""
-        runtime = Runtime(store="subject", base=Path(self.base), now=microseconds)
+        runtime = Runtime(
+            store="subject", base=Path(self.base), now=microseconds, proofs=self.proofs
+        )
         return self.factory(self.settings, runtime)
 
 

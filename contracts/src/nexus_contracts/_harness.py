@@ -12,9 +12,11 @@ import attrs
 
 from nexus_contracts.faults._model import FaultInjector
 from nexus_core._spi.capabilities import CAPABILITIES_OF
-from nexus_core.spi import Backend, BackendSpec, Runtime
+from nexus_core.spi import Backend, BackendSpec, Proof, Runtime, SignedUrl
 
 Reality = Literal["real", "emulator", "memory"]
+# Sends a signed request with a body; gives the status, as HTTP has them, and what was answered.
+Send = Callable[[Backend, SignedUrl, bytes], tuple[int, bytes]]
 
 
 @attrs.frozen
@@ -76,8 +78,10 @@ class BackendHarness:
     ``check``, such as a place that is not there. ``back_door`` opens the way below the SPI.
     ``reality`` says what stands behind it; a run against an emulator or memory says so in its
     verdict. ``survives_reopen`` is false for a store that keeps nothing. ``faults`` makes an
-    injector of faults between the backend and its engine, which the suite closes again. What is not
-    given leaves its requirements untested, and the verdict incomplete.
+    injector of faults between the backend and its engine, which the suite closes again. ``send``
+    sends a presigned request where plain HTTP cannot. ``proofs`` is what ``spec.prove`` answered of
+    the engine, for the backend to find in its runtime. What is not given leaves its requirements
+    untested, and the verdict incomplete.
     """
 
     spec: BackendSpec = attrs.field()
@@ -89,6 +93,8 @@ class BackendHarness:
     broken_settings: Callable[[Namespace], Mapping[str, Any]] | None = None
     survives_reopen: bool = True
     faults: Callable[[], FaultInjector] | None = None
+    send: Send | None = None
+    proofs: Mapping[str, Proof] = attrs.field(factory=dict)
 
     @spec.validator
     def _of_its_role(self, _: object, spec: BackendSpec) -> None:
@@ -99,9 +105,12 @@ class BackendHarness:
         self, namespace: Namespace, now: Callable[[], int], settings: Any | None = None
     ) -> Backend:
         """Build the backend on what is there, as the core would; with other settings if given."""
-        runtime = Runtime(store="subject", base=namespace.path, now=now)
         given = self.settings(namespace) if settings is None else settings
-        return self.spec.factory(given, runtime)
+        return self.spec.factory(given, self.runtime(namespace, now))
+
+    def runtime(self, namespace: Namespace, now: Callable[[], int]) -> Runtime:
+        """What the core would hand the factory."""
+        return Runtime(store="subject", base=namespace.path, now=now, proofs=self.proofs)
 
     def provision(self, namespace: Namespace, now: Callable[[], int]) -> None:
         """Create what a fresh store needs, as ``nexus init`` would."""

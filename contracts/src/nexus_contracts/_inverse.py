@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ ATTEMPTS: Final[Mapping[str, Attempt]] = {
     "delimiter": lambda n: n.raw.list(delimiter="/"),
     "copy": lambda n: n.raw.copy("k", "l"),
     "presign_get": lambda n: n.raw.presign_get("k"),
+    "presign_put": lambda n: n.raw.presign_put(
+        "new", kind="data", space="s", size=0, sha256=hashlib.sha256(b"").hexdigest()
+    ),
 }
 
 

@@ -72,6 +72,7 @@ def child(
         factory=bench.spec.factory,
         settings=bench.harness.settings(namespace),
         base=str(namespace.path),
+        proofs=dict(bench.harness.proofs),
         role=bench.spec.role,
         capabilities=bench.spec.capabilities,
         mode=mode,

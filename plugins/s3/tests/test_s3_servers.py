@@ -91,6 +91,7 @@ class Place:
                 "an engine that is not there": settings(namespace, _unused_port()),
             },
             faults=lambda: TcpFaults([address], settings, http=True),
+            proofs=proofs,
             **more,
         )
 

@@ -174,6 +174,32 @@ RAW: Final[tuple[Requirement, ...]] = (
         "A cursor on a deleted key must continue, not start again.",
     ),
     _raw(
+        "RAW-030",
+        "A signed GET gives the bytes of exactly the object that it was signed for, whatever its "
+        "key.",
+        "A URL goes past every check of the core; what it gives nobody looks at again.",
+        capability="presign_get",
+    ),
+    _raw(
+        "RAW-031",
+        "A signed PUT stores the bytes and the type that were announced; the engine refuses any "
+        "other length, bytes or type, and nothing is left of it.",
+        "Whoever holds a URL for an invoice could upload anything in its place.",
+        capability="presign_put",
+    ),
+    _raw(
+        "RAW-032",
+        "A signed GET is refused once its time is over.",
+        "URLs end up in logs, histories and mails, and stay there.",
+        capability="presign_get",
+    ),
+    _raw(
+        "RAW-033",
+        "A signed PUT is refused once its time is over, and nothing is left of it.",
+        "An upload that arrives after it was swept up is an object that nobody knows of.",
+        capability="presign_put",
+    ),
+    _raw(
         "TEN-101",
         "What a scope sees does not depend on what any other scope does.",
         "Isolation is non-interference: of values, errors, order and counts.",
@@ -199,6 +225,19 @@ RAW: Final[tuple[Requirement, ...]] = (
         "Through the core, two scopes with the same keys never see each other, and nothing that "
         "either stored appears in the other's answers, errors or logs.",
         "The walls have to hold together, not only one by one.",
+    ),
+    _raw(
+        "TEN-107",
+        "A signature for one scope's object is good for no other object, no other scope's, and no "
+        "other method.",
+        "A signature that does not cover the whole name opens the bucket to whoever can type.",
+        capability="presign_get",
+    ),
+    _raw(
+        "TEN-108",
+        "A signature for an upload writes nowhere but where it was signed for, and reads nothing.",
+        "The name of another tenant's object is easily guessed; the signature must not be.",
+        capability="presign_put",
     ),
     _raw(
         "SEC-101",

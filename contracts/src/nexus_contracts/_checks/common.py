@@ -11,7 +11,7 @@ from typing import Any
 from nexus_contracts._bench import SCOPES, Bench
 from nexus_contracts._registry import check
 from nexus_core import NexusError
-from nexus_core.spi import Problem, Runtime, StoreError
+from nexus_core.spi import Problem, StoreError
 
 
 def ready_check_is_silent(bench: Bench) -> None:
@@ -49,9 +49,8 @@ def broken_settings_are_reported(bench: Bench) -> None:
         return
     namespace = bench.namespace()
     for name, settings in bench.harness.broken_settings(namespace).items():
-        runtime = Runtime(store="subject", base=namespace.path, now=bench.clock)
         try:
-            store = bench.watched(bench.spec.factory(settings, runtime))
+            store = bench.watched(bench.harness.build(namespace, bench.clock, settings))
             problems = list(store.check())
             store.close()
         except NexusError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nexus_contracts.memory._atoms import MemoryAtoms
 from nexus_contracts.memory._audit import MemoryAudit
-from nexus_contracts.memory._raw import MemoryRaw
+from nexus_contracts.memory._raw import MemoryRaw, send_signed
 from nexus_contracts.memory._specs import MemoryConfig, memory_specs
 from nexus_contracts.memory._vectors import MemoryVectors
 
@@ -19,4 +19,5 @@ __all__ = [
     "MemoryRaw",
     "MemoryVectors",
     "memory_specs",
+    "send_signed",
 ]

@@ -6,7 +6,8 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import quote
 
 import attrs
 
@@ -203,27 +204,59 @@ class MemoryRaw(MemoryBase, RawBackend):
         expires_in: int,
         headers: Mapping[str, str],
     ) -> SignedUrl:
-        url = f"memory:{secrets.token_hex(16)}"
+        path = quote(encode_object_name(scope, key))
+        url = f"memory://store/{path}?signature={secrets.token_hex(16)}"
         expires_at = self.now() + expires_in * 1_000_000
         signed = SignedUrl(method=method, url=url, headers=headers, expires_at=expires_at)
         self.signed[url] = (signed, scope, key)
         return signed
 
-    def send(self, url: str, data: bytes = b"") -> bytes:
-        """What an engine does with a signed request: refuse, store the body, or give the object."""
-        signed, scope, key = self.signed[url]
+    def send(
+        self,
+        url: str,
+        data: bytes = b"",
+        *,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """What an engine does with a signed request: refuse, store the body, or give the object.
+
+        Method and headers are those that were signed, unless given. Raises ``PermissionError`` for
+        whatever was not signed, and ``NotFoundError`` for a GET of what is not there.
+        """
+        signed, scope, key = self._granted(url)
+        self._ensure_method(signed, method or signed.method)
+        self._ensure_in_time(signed)
+        if (method or signed.method) == "GET":
+            return self._find(scope, key).data
+        self._ensure_bound(signed, data, signed.headers if headers is None else headers)
+        self._receive(signed, scope, key, data)
+        return b""
+
+    def _granted(self, url: str) -> tuple[SignedUrl, Scope, str]:
+        if url not in self.signed:
+            raise PermissionError("nobody signed that")
+        return self.signed[url]
+
+    def _ensure_method(self, signed: SignedUrl, method: str) -> None:
+        if method != signed.method:
+            raise PermissionError("another method was signed")
+
+    def _ensure_in_time(self, signed: SignedUrl) -> None:
         if self.now() > signed.expires_at:
             raise PermissionError("the signature has expired")
-        if signed.method == "GET":
-            return self._find(scope, key).data
-        found = str(len(data)), hashlib.sha256(data).hexdigest()
-        if found != (signed.headers["content-length"], signed.headers["x-sha256"]):
-            raise PermissionError("the body is not the one that was signed for")
+
+    def _ensure_bound(self, signed: SignedUrl, data: bytes, headers: Mapping[str, str]) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        sent = {**headers, "content-length": str(len(data)), "x-sha256": digest}
+        if any(sent.get(name) != value for name, value in signed.headers.items()):
+            raise PermissionError("the request is not the one that was signed")
+
+    def _receive(self, signed: SignedUrl, scope: Scope, key: str, data: bytes) -> None:
         attributes = ObjectAttributes(
             content_type=signed.headers["content-type"], metadata={}, system={}
         )
         self._write(scope, key, data, attributes, if_absent=False)
-        return b""
 
     def erase(self, scope: Scope) -> int:
         self.ensure_open()
@@ -232,6 +265,17 @@ class MemoryRaw(MemoryBase, RawBackend):
             for place in mine:
                 del self.objects[place]
         return len(mine)
+
+
+def send_signed(backend: Any, request: SignedUrl, data: bytes) -> tuple[int, bytes]:
+    """Send a signed request to a ``MemoryRaw``; gives a status as HTTP has them, and the answer."""
+    try:
+        found = backend.send(request.url, data, method=request.method, headers=request.headers)
+    except PermissionError:
+        return 403, b""
+    except NotFoundError:
+        return 404, b""
+    return 200, found
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:

@@ -40,6 +40,8 @@ def memory_specs(name: str = "memory") -> Mapping[StoreRole, BackendSpec]:
                 ranges=True,
                 delimiter=True,
                 copy=True,
+                presign_get=True,
+                presign_put=True,
             ),
             isolation=Isolation.PARTITION,
             durability=Durability.EPHEMERAL,

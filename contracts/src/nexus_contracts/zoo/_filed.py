@@ -26,6 +26,7 @@ from nexus_contracts.memory import (
     MemoryRaw,
     MemoryVectors,
     memory_specs,
+    send_signed,
 )
 from nexus_contracts.zoo._mutant import Mutant
 from nexus_core.spi import (
@@ -264,6 +265,7 @@ def filed_harness(role: StoreRole, factory: Any) -> BackendHarness:
         reality="memory",
         back_door=lambda namespace: FolderBackDoor(namespace.path),
         faults=lambda: OsFaults(lambda _: MemoryConfig()),
+        send=send_signed,
     )
 
 

@@ -15,6 +15,7 @@ from nexus_contracts.memory import (
     MemoryRaw,
     MemoryVectors,
     memory_specs,
+    send_signed,
 )
 from nexus_core._spi.spec import ABC_OF
 from nexus_core.spi import Backend, Runtime, StoreRole
@@ -73,6 +74,7 @@ def variant_harness(
         settings=lambda _: MemoryConfig(),
         reality="memory",
         survives_reopen=False,
+        send=send_signed,
     )
 
 

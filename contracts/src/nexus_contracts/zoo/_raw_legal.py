@@ -12,7 +12,7 @@ import attrs
 from nexus_contracts._harness import BackendHarness
 from nexus_contracts.memory import MemoryRaw
 from nexus_contracts.zoo._mutant import variant_harness
-from nexus_core.spi import ObjectInfo, ObjectPage, Scope, StoreRole
+from nexus_core.spi import ObjectInfo, ObjectPage, Scope, SignedUrl, StoreRole
 
 
 class SmallPages(MemoryRaw):
@@ -41,10 +41,21 @@ class LongETags(MemoryRaw):
         return info
 
 
+class OpaqueUrls(MemoryRaw):
+    """Signs URLs that name no place, only the grant that it keeps."""
+
+    def _signed(self, *args: Any) -> SignedUrl:
+        shown = super()._signed(*args)
+        signed = attrs.evolve(shown, url=f"memory:{secrets.token_hex(16)}")
+        self.signed[signed.url] = (signed, *self.signed.pop(shown.url)[1:])
+        return signed
+
+
 LEGAL: Final[Mapping[str, BackendHarness]] = {
     "raw-small-pages": variant_harness(StoreRole.RAW, lambda r: SmallPages(r.now)),
     "raw-slow": variant_harness(StoreRole.RAW, lambda r: Slow(r.now)),
     "raw-long-etags": variant_harness(StoreRole.RAW, lambda r: LongETags(r.now)),
+    "raw-opaque-urls": variant_harness(StoreRole.RAW, lambda r: OpaqueUrls(r.now)),
     "raw-few-capabilities": variant_harness(
         StoreRole.RAW,
         capabilities={
@@ -53,6 +64,8 @@ LEGAL: Final[Mapping[str, BackendHarness]] = {
             "ranges": False,
             "delimiter": False,
             "copy": False,
+            "presign_get": False,
+            "presign_put": False,
         },
     ),
 }

@@ -12,9 +12,9 @@ from nexus_contracts.zoo._mutant import Mutant
 @cache
 def mutants() -> tuple[Mutant, ...]:
     """Every mutant, by role and name; raises where two have one name."""
-    from nexus_contracts.zoo import _atoms, _audit, _filed, _raw, _sequences, _vectors
+    from nexus_contracts.zoo import _atoms, _audit, _filed, _raw, _raw_signed, _sequences, _vectors
 
-    each = (_raw, _atoms, _vectors, _audit, _sequences, _filed)
+    each = (_raw, _raw_signed, _atoms, _vectors, _audit, _sequences, _filed)
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
     if len(set(names)) != len(names):
