@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from nexus_core._handles.events import EventPage, EventsHandle
     from nexus_core._handles.gate import Observation
     from nexus_core._handles.governance import Governance
+    from nexus_core._handles.history import RawVersion, RawVersionPage
     from nexus_core._handles.lineage import (
         Edge,
         LineageHandle,
@@ -259,6 +260,10 @@ _HOME = {
     ),
     "nexus_core._handles.gate": ("Observation",),
     "nexus_core._handles.governance": ("Governance",),
+    "nexus_core._handles.history": (
+        "RawVersion",
+        "RawVersionPage",
+    ),
     "nexus_core._handles.lineage": (
         "Edge",
         "LineageHandle",
@@ -492,6 +497,8 @@ __all__ = [
     "RawObject",
     "RawPage",
     "RawStream",
+    "RawVersion",
+    "RawVersionPage",
     "Recovery",
     "RelayReport",
     "Relayed",

@@ -82,7 +82,9 @@ from nexus_core._model.objects import (
     ObjectEntry,
     ObjectInfo,
     ObjectPage,
+    ObjectVersion,
     SignedUrl,
+    VersionPage,
 )
 from nexus_core._model.records import (
     COLLECTIONS,
@@ -210,6 +212,7 @@ __all__ = [
     "ObjectStream",
     "Operation",
     "Or",
+    "ObjectVersion",
     "Outcome",
     "PartialWriteError",
     "PermissionDeniedError",
@@ -258,6 +261,7 @@ __all__ = [
     "Vectors",
     "canonical_json",
     "decode_key_parts",
+    "VersionPage",
     "decode_object_name",
     "decode_part",
     "decode_segment",

@@ -38,6 +38,7 @@ UNTOLD: Final = frozenset(
         Action.RAW_COPY,
         Action.RAW_DELETE,
         Action.RAW_REGISTER,
+        Action.RAW_RESTORE,
         Action.VECTOR_UPSERT,
         Action.VECTOR_DELETE,
     )

@@ -9,7 +9,7 @@ leaves it, and recovery runs the same steps again. Every step is idempotent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Final, cast, final
 
@@ -19,8 +19,9 @@ from nexus_core._audit import decode
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate, Mutation
 from nexus_core._handles.governance import Governance
+from nexus_core._handles.history import History
 from nexus_core._handles.ledger import Ledger, body_of
-from nexus_core._handles.objects import Objects, raw_backend
+from nexus_core._handles.objects import Objects, RawObject, object_of, raw_backend
 from nexus_core._handles.rows import Rows, VectorRow, vector_backend
 from nexus_core._handles.uploads import STAGING, staging_of
 from nexus_core._model.audit import LogEntry
@@ -31,9 +32,11 @@ from nexus_core._model.errors import (
     PreconditionFailedError,
     RetentionError,
     UnavailableError,
+    UnsupportedError,
 )
 from nexus_core._model.filters import And, Eq, Filter, Gt, Or
 from nexus_core._model.ids import derived_id
+from nexus_core._model.objects import ObjectVersion
 from nexus_core._model.records import Insert, Operation, Record, Remove, Replace
 from nexus_core._model.vectors import IndexRef
 from nexus_core._security.permissions import Action
@@ -85,12 +88,13 @@ class _Gone:
 class Erasing:
     """Erases in one scope, for a request that is admitted."""
 
-    __slots__ = ("_gate", "_ledger", "_objects", "_rows")
+    __slots__ = ("_gate", "_history", "_ledger", "_objects", "_rows")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._ledger = Ledger(gate)
         self._objects = Objects(gate)
+        self._history = History(gate, self._objects)
         self._rows = Rows(gate)
 
     # -- the two erasures --------------------------------------------------------------------
@@ -162,7 +166,7 @@ class Erasing:
         for collection in _GOVERNED:
             for page in self._ledger.pages(collection, _held(subject, now)):
                 held += [record.id for record in page]
-        for key, own in self._stored(subject):
+        for key, own in chain(self._reachable(subject), self._past(subject)):
             held += [key] if _is_held(own, now) else []
         for _, row in self._found(subject):
             held += [row.id] if _is_held(row.governance, now) else []
@@ -173,6 +177,18 @@ class Erasing:
                 hint="end the holds first; the error's ids name them",
                 ids=ids[:_NAMED],
             )
+
+    def _reachable(self, subject: str | None) -> Iterator[tuple[str, Governance]]:
+        """What is stored; refuses where old versions of a subject's objects are kept out of
+        reach, for they would outlive the erasure."""
+        for found in self._stored(subject):
+            if subject is not None and found.version_id is not None and not self._history.kept:
+                raise UnsupportedError(
+                    "versions",
+                    hint="the engine keeps old versions, which this store may not touch: "
+                    "the operator says so in its settings, then runs `nexus doctor`",
+                )
+            yield found.key, found.governance
 
     # -- a subject ---------------------------------------------------------------------------
 
@@ -205,14 +221,48 @@ class Erasing:
             gone.names.update(ids)
 
     def _erase_objects(self, subject: str, gone: _Gone) -> None:
-        for key, _ in list(self._stored(subject)):
-            if self._objects.remove(key, None) is not None:
-                gone.objects += 1
-            gone.names.add(key)
+        counted: set[str] = set()
+        for found in list(self._stored(subject)):
+            if self._objects.remove(found.key, None) is not None:
+                counted.add(found.key)
+            gone.names.add(found.key)
         if self._gate.runtime.has(StoreRole.RAW):
             staged = self._objects.keys(staging_of(self._gate, subject))
             self._objects.erase(staged)
-            gone.objects += len(staged)
+            counted.update(staged)
+        if self._history.kept:
+            counted |= self._erase_history(subject, gone)
+        gone.objects += len(counted)
+
+    def _erase_history(self, subject: str, gone: _Gone) -> set[str]:
+        """Destroy what a subject's objects were, and the markers of a key that is left with
+        nothing else; gives the keys of which something was destroyed."""
+        touched: set[str] = set()
+        for key, lines in self._history.of_every_key():
+            versions = [each for each in lines if not each.marker]
+            doomed = [
+                each.version_id
+                for each in versions
+                if not each.current and self._is_about(subject, each)
+            ]
+            if doomed:
+                self._history.purge(key, doomed)
+                touched.add(key)
+                if not key.startswith(STAGING):
+                    gone.names.add(key)
+            # Only now, for a marker is what keeps an older version from coming back.
+            if len(doomed) == len(versions):
+                self._history.purge(key, [each.version_id for each in lines if each.marker])
+        return touched
+
+    def _is_about(self, subject: str, version: ObjectVersion) -> bool:
+        if version.key.startswith(STAGING):
+            return version.key.startswith(staging_of(self._gate, subject))
+        try:
+            info = self._objects.info(version.key, version.version_id)
+        except NotFoundError:
+            return False
+        return object_of(info).governance.subject == subject
 
     def _erase_records(self, subject: str, gone: _Gone) -> None:
         for collection in _OF_SUBJECTS:
@@ -297,8 +347,8 @@ class Erasing:
 
     # -- what there is -----------------------------------------------------------------------
 
-    def _stored(self, subject: str | None) -> Iterator[tuple[str, Governance]]:
-        """Every object of a subject, or of all, with what it says of itself."""
+    def _stored(self, subject: str | None) -> Iterator[RawObject]:
+        """Every object of a subject, or of all."""
         if not self._gate.runtime.has(StoreRole.RAW):
             return
         after: str | None = None
@@ -308,14 +358,29 @@ class Erasing:
                 if item.key.startswith(STAGING):
                     continue
                 try:
-                    own = self._objects.head(item.key).governance
+                    found = self._objects.head(item.key)
                 except NotFoundError:
                     continue
-                if subject is None or own.subject == subject:
-                    yield item.key, own
+                if subject is None or found.governance.subject == subject:
+                    yield found
             after = page.next_after
             if after is None:
                 return
+
+    def _past(self, subject: str | None) -> Iterator[tuple[str, Governance]]:
+        """Every version that is not current, with what it says of itself."""
+        if not self._history.kept:
+            return
+        for key, lines in self._history.of_every_key():
+            for each in lines:
+                if each.current or each.marker or key.startswith(STAGING):
+                    continue
+                try:
+                    own = object_of(self._objects.info(key, each.version_id)).governance
+                except NotFoundError:
+                    continue
+                if subject is None or own.subject == subject:
+                    yield key, own
 
     def _found(self, subject: str | None) -> Iterator[tuple[IndexRef, VectorRow]]:
         """Every row of a subject, or of all, with its index."""

@@ -50,7 +50,8 @@ _METADATA_VALUE = re.compile(r"(?:[!-~](?:[ -~]{0,1022}[!-~])?)?")
 @attrs.frozen(kw_only=True)
 class RawObject:
     """One stored object. ``etag`` is opaque and changes with every write of the key; ``sha256``
-    is that of the stored bytes; ``modified_at`` is in microseconds since the epoch, UTC."""
+    is that of the stored bytes; ``modified_at`` is in microseconds since the epoch, UTC.
+    ``version_id`` names this version where the store keeps old ones."""
 
     key: str
     size: int
@@ -60,6 +61,7 @@ class RawObject:
     metadata: Mapping[str, str] = attrs.field(repr=False)
     modified_at: int
     governance: Governance
+    version_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -114,12 +116,17 @@ class Objects:
         """Return what is known of an object; raises ``NotFoundError``."""
         return object_of(self.info(key))
 
-    def info(self, key: str) -> ObjectInfo:
-        """Return what the backend says of an object, once it has proved to be this scope's."""
+    def info(self, key: str, version_id: str | None = None) -> ObjectInfo:
+        """Return what the backend says of an object, or of one version of it, once it has proved
+        to be this scope's."""
 
         def run(store: OpenStore) -> ObjectInfo:
-            info = raw_backend(store).head(self._gate.scope, key)
-            self._prove(info, key)
+            if version_id is None:
+                info = raw_backend(store).head(self._gate.scope, key)
+            else:
+                self._gate.require(store, "versions")
+                info = raw_backend(store).head_version(self._gate.scope, key, version_id)
+            self._prove(info, key, version_id)
             return info
 
         return self._gate.call(StoreRole.RAW, run)
@@ -239,7 +246,12 @@ class Objects:
 
     @contextmanager
     def opened(
-        self, key: str, *, range: ByteRange | None = None, if_match: str | None = None
+        self,
+        key: str,
+        *,
+        range: ByteRange | None = None,
+        if_match: str | None = None,
+        version_id: str | None = None,
     ) -> Iterator[tuple[RawStream, int]]:
         """Open one version of an object; gives the stream and its length in bytes."""
         ended = False
@@ -248,7 +260,12 @@ class Objects:
         def run(store: OpenStore) -> ObjectStream:
             if range is not None:
                 self._gate.require(store, "ranges")
-            manager = raw_backend(store).open(self._gate.scope, key, range=range, if_match=if_match)
+            backend, scope = raw_backend(store), self._gate.scope
+            if version_id is None:
+                manager = backend.open(scope, key, range=range, if_match=if_match)
+            else:
+                self._gate.require(store, "versions")
+                manager = backend.open_version(scope, key, version_id, range=range)
             opened = manager.__enter__()
             managers.append(manager)
             return opened
@@ -265,7 +282,9 @@ class Objects:
         store = self._gate.runtime.store(StoreRole.RAW)
         try:
             opened = self._gate.call(StoreRole.RAW, run)
-            found = self._gate.call(StoreRole.RAW, lambda _: self.admitted(opened.info, key))
+            found = self._gate.call(
+                StoreRole.RAW, lambda _: self.admitted(opened.info, key, version_id)
+            )
             expected = (0, found.size) if range is None else range.resolve(found.size)
             if (opened.start, opened.stop) != expected:
                 raise IntegrityError("the store opened another range than it was asked for")
@@ -320,12 +339,14 @@ class Objects:
         stamp = self._gate.runtime.guard.stamper(_STAMP_KIND)(key).hex()
         return attrs.evolve(attributes, system={**governance.to_strings(), "stamp": stamp})
 
-    def admitted(self, info: ObjectInfo, key: str) -> RawObject:
+    def admitted(self, info: ObjectInfo, key: str, version_id: str | None = None) -> RawObject:
         """Read an object's description back, once its stamp proves it is this scope's ``key``."""
-        self._prove(info, key)
+        self._prove(info, key, version_id)
         return object_of(info)
 
-    def _prove(self, info: ObjectInfo, key: str) -> None:
+    def _prove(self, info: ObjectInfo, key: str, version_id: str | None = None) -> None:
+        if version_id not in (None, info.version_id):
+            raise IntegrityError("the store gave another version than it was asked for")
         expected = self._gate.runtime.guard.stamper(_STAMP_KIND)(key).hex()
         if info.key != key or info.attributes.system.get("stamp") != expected:
             raise foreign()
@@ -342,6 +363,7 @@ def object_of(info: ObjectInfo) -> RawObject:
         metadata=dict(info.attributes.metadata),
         modified_at=info.modified_at,
         governance=Governance.from_strings(info.attributes.system),
+        version_id=info.version_id,
     )
 
 

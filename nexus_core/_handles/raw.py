@@ -14,6 +14,12 @@ from nexus_core._handles.checks import MAX_PAGE, check_limit, check_many
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
+from nexus_core._handles.history import (
+    History,
+    RawVersion,
+    RawVersionPage,
+    check_version_id,
+)
 from nexus_core._handles.ledger import Ledger, by_owner
 from nexus_core._handles.objects import (
     Objects,
@@ -21,6 +27,7 @@ from nexus_core._handles.objects import (
     RawStream,
     check_media_type,
     check_metadata,
+    object_of,
     raw_backend,
 )
 from nexus_core._handles.uploads import PresignedUpload, Uploads
@@ -73,12 +80,13 @@ class RawPage:
 class RawHandle:
     """Objects of one scope. Made by ``Nexus.request``; every call is admitted and audited."""
 
-    __slots__ = ("_gate", "_ledger", "_objects", "_uploads")
+    __slots__ = ("_gate", "_history", "_ledger", "_objects", "_uploads")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._ledger = Ledger(gate)
         self._objects = Objects(gate)
+        self._history = History(gate, self._objects)
         self._uploads = Uploads(gate, self._objects)
 
     def put(
@@ -142,16 +150,18 @@ class RawHandle:
             self._ledger.told(mutation, Action.RAW_PUT, [(governance, (), (key,))])
         return stored
 
-    def head(self, key: str) -> RawObject:
-        """Return what is known of an object; raises ``NotFoundError``."""
-        check_user_key(key)
-        self._gate.admit(Action.RAW_HEAD, (key,))
+    def head(self, key: str, *, version_id: str | None = None) -> RawObject:
+        """Return what is known of an object, or of one version of it; raises ``NotFoundError``.
+
+        A version takes the permission for ``versions``, and the capability.
+        """
+        action, ids = self._asked(Action.RAW_HEAD, key, version_id)
         try:
-            found = self._objects.head(key)
+            found = object_of(self._objects.info(key, version_id))
         except NotFoundError as error:
-            self._gate.missed(Action.RAW_HEAD, StoreRole.RAW, (key,), error)
+            self._gate.missed(action, StoreRole.RAW, ids, error)
             raise
-        self._gate.accessed(Action.RAW_HEAD, StoreRole.RAW, (key,))
+        self._gate.accessed(action, StoreRole.RAW, ids)
         return found
 
     def get(
@@ -160,19 +170,23 @@ class RawHandle:
         *,
         range: ByteRange | None = None,
         if_match: str | None = None,
+        version_id: str | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> RawContent:
         """Read an object, or a range of it, into memory; whole reads are checked by SHA-256.
 
-        Raises ``NotFoundError``, ``RangeNotSatisfiableError``, ``PreconditionFailedError``,
+        With ``version_id`` reads that version, current or not, as ``head`` does. Raises
+        ``NotFoundError``, ``RangeNotSatisfiableError``, ``PreconditionFailedError``,
         ``QuotaExceededError`` when more than ``max_bytes`` would have to be held, and
         ``IntegrityError`` when the bytes are not those that were written.
         """
-        check_user_key(key)
-        self._gate.admit(Action.RAW_GET, (key,))
+        action, ids = self._asked(Action.RAW_GET, key, version_id, if_match)
         with (
-            self._gate.reading(Action.RAW_GET, StoreRole.RAW, (key,)),
-            self._objects.opened(key, range=range, if_match=if_match) as (stream, length),
+            self._gate.reading(action, StoreRole.RAW, ids),
+            self._objects.opened(key, range=range, if_match=if_match, version_id=version_id) as (
+                stream,
+                length,
+            ),
         ):
             if length > max_bytes:
                 raise QuotaExceededError(
@@ -180,26 +194,45 @@ class RawHandle:
                     hint="raise max_bytes, ask for a range, or use open() to stream it",
                 )
             data = b"".join(stream.chunks)
-        self._gate.accessed(Action.RAW_GET, StoreRole.RAW, (key,))
+        self._gate.accessed(action, StoreRole.RAW, ids)
         return RawContent(object=stream.object, data=data)
 
     @contextmanager
     def open(
-        self, key: str, *, range: ByteRange | None = None, if_match: str | None = None
+        self,
+        key: str,
+        *,
+        range: ByteRange | None = None,
+        if_match: str | None = None,
+        version_id: str | None = None,
     ) -> Iterator[RawStream]:
         """Open an object for streaming: all chunks come from one version.
 
         The last chunk of a whole read is released only after the SHA-256 of all was checked.
         Raises as ``get`` does, also while iterating.
         """
-        check_user_key(key)
-        self._gate.admit(Action.RAW_GET, (key,))
+        action, ids = self._asked(Action.RAW_GET, key, version_id, if_match)
         with ExitStack() as stack:
-            with self._gate.reading(Action.RAW_GET, StoreRole.RAW, (key,)):
-                opened = self._objects.opened(key, range=range, if_match=if_match)
+            with self._gate.reading(action, StoreRole.RAW, ids):
+                opened = self._objects.opened(
+                    key, range=range, if_match=if_match, version_id=version_id
+                )
                 stream, _ = stack.enter_context(opened)
-            self._gate.accessed(Action.RAW_GET, StoreRole.RAW, (key,))
+            self._gate.accessed(action, StoreRole.RAW, ids)
             yield attrs.evolve(stream, chunks=self._while_alive(stream.chunks))
+
+    def _asked(
+        self, action: Action, key: str, version_id: str | None, if_match: str | None = None
+    ) -> tuple[Action, tuple[str, ...]]:
+        """Admit a read; gives the action that it is, and the ids for the trail."""
+        check_user_key(key)
+        ids: tuple[str, ...] = (key,)
+        if version_id is not None:
+            if if_match is not None:
+                raise InvalidArgumentError("name a version by version_id or by if_match, not both")
+            action, ids = Action.RAW_VERSIONS, (key, check_version_id(version_id))
+        self._gate.admit(action, ids)
+        return action, ids
 
     def _while_alive(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         self._gate.ensure_alive()
@@ -268,6 +301,59 @@ class RawHandle:
             if following is None
             else tokens.seal("raw.list", binding, following, now=self._gate.now()),
         )
+
+    def versions(
+        self, key: str, *, cursor: str | None = None, limit: int = MAX_PAGE
+    ) -> RawVersionPage:
+        """List the history of a key, newest first, also where it is deleted. Capability
+        ``versions``.
+
+        Empty for a key that has none. Continue with the page's ``cursor``, which only this key in
+        this scope accepts (``InvalidTokenError``).
+        """
+        check_user_key(key)
+        check_limit(limit)
+        tokens = self._gate.runtime.tokens
+        after = (
+            None
+            if cursor is None
+            else (key, tokens.open("raw.versions", [key], cursor, now=self._gate.now()))
+        )
+        self._gate.admit(Action.RAW_VERSIONS, (key,))
+        page = self._history.page(key, after=after, limit=limit)
+        self._gate.accessed(Action.RAW_VERSIONS, StoreRole.RAW, (key,))
+        following = page.next_after
+        return RawVersionPage(
+            items=tuple(
+                RawVersion(
+                    version_id=each.version_id,
+                    size=each.size,
+                    modified_at=each.modified_at,
+                    current=each.current,
+                    marker=each.marker,
+                )
+                for each in page.items
+            ),
+            cursor=None
+            if following is None
+            else tokens.seal("raw.versions", [key], following[1], now=self._gate.now()),
+        )
+
+    def restore(self, key: str, version_id: str, *, if_match: str | None = None) -> RawObject:
+        """Make an old version the object again: atomic, a new version with its bytes, metadata and
+        governance. Takes nothing from the history. Capability ``versions``.
+
+        Raises ``NotFoundError`` for what is no version of this key, ``RetentionError`` where what
+        the key has now is protected, and ``PreconditionFailedError`` unless ``if_match``, when
+        given, is its ETag.
+        """
+        check_user_key(key)
+        ids = (key, check_version_id(version_id))
+        with self._ledger.telling(Action.RAW_RESTORE, StoreRole.RAW, ids) as mutation:
+            made = self._history.restore(key, version_id, if_match)
+            told = [(made.governance, (key,), (key,))]
+            self._ledger.told(mutation, Action.RAW_RESTORE, told)
+        return made
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """Delete an object, durably. Idempotent: an absent key is not an error.

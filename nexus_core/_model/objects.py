@@ -170,7 +170,8 @@ class ObjectInfo:
     """What a raw backend knows of one stored object.
 
     ``etag`` is an opaque token that changes with every write of the key; ``sha256`` is that of the
-    stored bytes; ``modified_at`` is in microseconds since the epoch, UTC.
+    stored bytes; ``modified_at`` is in microseconds since the epoch, UTC. ``version_id`` names the
+    version that is described; a store with the capability ``versions`` always gives it.
     """
 
     key: str
@@ -209,6 +210,34 @@ class ObjectPage:
     items: tuple[ObjectEntry, ...]
     prefixes: tuple[str, ...] = ()
     next_after: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ObjectVersion:
+    """One line of a key's history.
+
+    ``version_id`` is opaque and good for this key of this scope alone. ``current`` is the version
+    that the key has now; after a deletion no line is. A ``marker`` is the note that some engines
+    make of a deletion: it has no bytes, and is neither read nor restored. ``name`` is the evidence,
+    as in ``ObjectEntry``.
+    """
+
+    key: str
+    version_id: str
+    size: int
+    modified_at: int
+    current: bool
+    marker: bool
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class VersionPage:
+    """One page of a history; ``next_after``, the key and version id of its last line, is ``None``
+    on the last page."""
+
+    items: tuple[ObjectVersion, ...]
+    next_after: tuple[str, str] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -21,6 +21,8 @@ class Action(enum.StrEnum):
     RAW_HEAD = "raw.head"
     RAW_LIST = "raw.list"
     RAW_DELETE = "raw.delete"
+    RAW_VERSIONS = "raw.versions"
+    RAW_RESTORE = "raw.restore"
     RAW_COPY = "raw.copy"
     RAW_PRESIGN = "raw.presign"
     RAW_REGISTER = "raw.register"
@@ -96,6 +98,9 @@ _ADMINISTER: Final = frozenset(
     {
         Action.RAW_DELETE,
         Action.ATOM_DELETE,
+        # What was deleted is for whom deletes: a history shows it to nobody else.
+        Action.RAW_VERSIONS,
+        Action.RAW_RESTORE,
         Action.VECTOR_DELETE,
         Action.RECOVER,
         Action.DEFINITION_PROPOSE,

@@ -16,6 +16,7 @@ from nexus_core._model.objects import (
     ObjectInfo,
     ObjectPage,
     SignedUrl,
+    VersionPage,
 )
 from nexus_core._model.scope import Scope
 from nexus_core._spi.backend import Backend
@@ -155,6 +156,62 @@ class RawBackend(Backend):
         no metadata and no system metadata. ``copy`` gives it the attributes that it is told.
         """
         raise UnsupportedError("presign_put")
+
+    # -- capability ``versions``: every write and deletion leaves what was there in a history -----
+
+    def list_versions(
+        self,
+        scope: Scope,
+        key: str | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 1000,
+    ) -> VersionPage:
+        """List the history of a key, or of every key that has one, also where it is deleted.
+
+        Keys in UTF-8 byte order, the versions of each newest first. ``after`` is the ``next_after``
+        of an earlier page; pages may be short.
+        """
+        raise UnsupportedError("versions")
+
+    def head_version(self, scope: Scope, key: str, version_id: str) -> ObjectInfo:
+        """Return what is known of one version, current or not.
+
+        Raises ``NotFoundError`` for a marker, and for whatever is no version of this key of this
+        scope: another's id, one that was purged, any text.
+        """
+        raise UnsupportedError("versions")
+
+    def open_version(
+        self, scope: Scope, key: str, version_id: str, *, range: ByteRange | None = None
+    ) -> AbstractContextManager[ObjectStream]:
+        """Open one version for reading; see ``open`` and ``head_version``."""
+        raise UnsupportedError("versions")
+
+    def restore(
+        self,
+        scope: Scope,
+        key: str,
+        version_id: str,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> ObjectInfo:
+        """Make an old version the object again, atomically: a new version with its bytes, SHA-256
+        and attributes. Takes nothing from the history.
+
+        The conditions are those of ``put``, on what the key has now. Raises as ``head_version``.
+        """
+        raise UnsupportedError("versions")
+
+    def purge(self, scope: Scope, key: str, version_ids: Sequence[str]) -> None:
+        """Destroy these versions and markers of a key for good. Idempotent: what is not a version
+        of this key of this scope is passed over.
+
+        Not for the current version, nor for a deletion's marker before the versions it covers:
+        engines differ in what the key has then.
+        """
+        raise UnsupportedError("versions")
 
     @abstractmethod
     def erase(self, scope: Scope) -> int:

@@ -49,6 +49,8 @@ def calls(n: Any) -> dict[Action, Callable[[], Any]]:
         Action.RAW_HEAD: lambda: n.raw.head("k"),
         Action.RAW_LIST: lambda: n.raw.list(),
         Action.RAW_DELETE: lambda: n.raw.delete("k"),
+        Action.RAW_VERSIONS: lambda: n.raw.versions("k"),
+        Action.RAW_RESTORE: lambda: n.raw.restore("k", "v"),
         Action.RAW_COPY: lambda: n.raw.copy("k", "l"),
         Action.RAW_PRESIGN: lambda: n.raw.presign_get("k"),
         Action.RAW_REGISTER: lambda: n.raw.register("ticket"),

@@ -12,6 +12,7 @@ from typing import Literal
 
 from nexus_core._aio.bridge import AsyncStream, Bridge
 from nexus_core._handles.checks import MAX_PAGE
+from nexus_core._handles.history import RawVersionPage
 from nexus_core._handles.objects import RawObject
 from nexus_core._handles.raw import DEFAULT_MAX_BYTES, RawContent, RawHandle, RawPage
 from nexus_core._handles.uploads import PresignedUpload
@@ -70,9 +71,12 @@ class AsyncRawHandle:
             )
         )
 
-    async def head(self, key: str) -> RawObject:
-        """Return what is known of an object; raises ``NotFoundError``."""
-        return await self._bridge.run(lambda: self._sync.head(key))
+    async def head(self, key: str, *, version_id: str | None = None) -> RawObject:
+        """Return what is known of an object, or of one version of it; raises ``NotFoundError``.
+
+        A version takes the permission for ``versions``, and the capability.
+        """
+        return await self._bridge.run(lambda: self._sync.head(key, version_id=version_id))
 
     async def get(
         self,
@@ -80,27 +84,38 @@ class AsyncRawHandle:
         *,
         range: ByteRange | None = None,
         if_match: str | None = None,
+        version_id: str | None = None,
         max_bytes: int = DEFAULT_MAX_BYTES,
     ) -> RawContent:
         """Read an object, or a range of it, into memory; whole reads are checked by SHA-256.
 
-        Raises ``NotFoundError``, ``RangeNotSatisfiableError``, ``PreconditionFailedError``,
+        With ``version_id`` reads that version, current or not, as ``head`` does. Raises
+        ``NotFoundError``, ``RangeNotSatisfiableError``, ``PreconditionFailedError``,
         ``QuotaExceededError`` when more than ``max_bytes`` would have to be held, and
         ``IntegrityError`` when the bytes are not those that were written.
         """
         return await self._bridge.run(
-            lambda: self._sync.get(key, range=range, if_match=if_match, max_bytes=max_bytes)
+            lambda: self._sync.get(
+                key, range=range, if_match=if_match, version_id=version_id, max_bytes=max_bytes
+            )
         )
 
     def open(
-        self, key: str, *, range: ByteRange | None = None, if_match: str | None = None
+        self,
+        key: str,
+        *,
+        range: ByteRange | None = None,
+        if_match: str | None = None,
+        version_id: str | None = None,
     ) -> AbstractAsyncContextManager[AsyncStream]:
         """Open an object for streaming: all chunks come from one version.
 
         The last chunk of a whole read is released only after the SHA-256 of all was checked.
         Raises as ``get`` does, also while iterating.
         """
-        return self._bridge.stream(lambda: self._sync.open(key, range=range, if_match=if_match))
+        return self._bridge.stream(
+            lambda: self._sync.open(key, range=range, if_match=if_match, version_id=version_id)
+        )
 
     async def get_ranges(
         self, key: str, ranges: Sequence[ByteRange], *, max_bytes: int = DEFAULT_MAX_BYTES
@@ -126,6 +141,29 @@ class AsyncRawHandle:
         """
         return await self._bridge.run(
             lambda: self._sync.list(prefix, delimiter=delimiter, cursor=cursor, limit=limit)
+        )
+
+    async def versions(
+        self, key: str, *, cursor: str | None = None, limit: int = MAX_PAGE
+    ) -> RawVersionPage:
+        """List the history of a key, newest first, also where it is deleted. Capability
+        ``versions``.
+
+        Empty for a key that has none. Continue with the page's ``cursor``, which only this key in
+        this scope accepts (``InvalidTokenError``).
+        """
+        return await self._bridge.run(lambda: self._sync.versions(key, cursor=cursor, limit=limit))
+
+    async def restore(self, key: str, version_id: str, *, if_match: str | None = None) -> RawObject:
+        """Make an old version the object again: atomic, a new version with its bytes, metadata and
+        governance. Takes nothing from the history. Capability ``versions``.
+
+        Raises ``NotFoundError`` for what is no version of this key, ``RetentionError`` where what
+        the key has now is protected, and ``PreconditionFailedError`` unless ``if_match``, when
+        given, is its ETag.
+        """
+        return await self._bridge.run(
+            lambda: self._sync.restore(key, version_id, if_match=if_match)
         )
 
     async def delete(self, key: str, *, if_match: str | None = None) -> None:
