@@ -25,6 +25,7 @@ ATTEMPTS: Final[Mapping[str, Attempt]] = {
     "presign_put": lambda n: n.raw.presign_put(
         "new", kind="data", space="s", size=0, sha256=hashlib.sha256(b"").hexdigest()
     ),
+    "versions": lambda n: n.raw.restore("k", "0"),
 }
 
 

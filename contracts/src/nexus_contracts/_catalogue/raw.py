@@ -200,6 +200,47 @@ RAW: Final[tuple[Requirement, ...]] = (
         capability="presign_put",
     ),
     _raw(
+        "RAW-040",
+        "The history of a key names each of its versions once, newest first, in pages of any size, "
+        "says which one is current, and names nothing of another key.",
+        "Engines list versions by prefix: a careless history of `k` holds that of `k/m`.",
+        capability="versions",
+    ),
+    _raw(
+        "RAW-041",
+        "Every version is read byte for byte with its attributes, after it was replaced and after "
+        "its key was deleted; what is nobody's version raises NotFoundError.",
+        "A version that reads as the current object is a backup that fails when it is needed.",
+        capability="versions",
+    ),
+    _raw(
+        "RAW-042",
+        "restore makes an old version the object again as a new version, with its bytes and "
+        "attributes, under the conditions of a put, and takes nothing from the history.",
+        "A restore that rewinds destroys what it was to be compared with.",
+        capability="versions",
+    ),
+    _raw(
+        "RAW-043",
+        "A deletion leaves every version readable and none current, and its marker is neither read "
+        "nor restored.",
+        "A history that ends with the first deletion protects from nothing.",
+        capability="versions",
+    ),
+    _raw(
+        "RAW-044",
+        "purge destroys exactly the versions that it is given, and passes over what is no version "
+        "of the key.",
+        "Who is to be forgotten is forgotten in old versions too, and nobody else is.",
+        capability="versions",
+    ),
+    _raw(
+        "RAW-045",
+        "erase takes the whole history of the scope, of deleted keys too, and no other scope's.",
+        "Old versions are where an erased tenant goes on being stored.",
+        capability="versions",
+    ),
+    _raw(
         "TEN-101",
         "What a scope sees does not depend on what any other scope does.",
         "Isolation is non-interference: of values, errors, order and counts.",
@@ -238,6 +279,13 @@ RAW: Final[tuple[Requirement, ...]] = (
         "A signature for an upload writes nowhere but where it was signed for, and reads nothing.",
         "The name of another tenant's object is easily guessed; the signature must not be.",
         capability="presign_put",
+    ),
+    _raw(
+        "TEN-111",
+        "A version of another scope or another key is answered exactly as what is nobody's, and no "
+        "verb of histories reaches it.",
+        "Version ids are handed around in logs and mails, and are often numbers in a row.",
+        capability="versions",
     ),
     _raw(
         "SEC-101",

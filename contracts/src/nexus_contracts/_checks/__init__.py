@@ -9,6 +9,7 @@ _MODULES = (
     "raw",
     "raw_isolation",
     "raw_signed",
+    "raw_versions",
     "atoms",
     "atoms_isolation",
     "vectors",

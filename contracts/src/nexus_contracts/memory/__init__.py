@@ -11,6 +11,7 @@ from nexus_contracts.memory._audit import MemoryAudit
 from nexus_contracts.memory._raw import MemoryRaw, send_signed
 from nexus_contracts.memory._specs import MemoryConfig, memory_specs
 from nexus_contracts.memory._vectors import MemoryVectors
+from nexus_contracts.memory._versions import MemoryVersions
 
 __all__ = [
     "MemoryAtoms",
@@ -18,6 +19,7 @@ __all__ = [
     "MemoryConfig",
     "MemoryRaw",
     "MemoryVectors",
+    "MemoryVersions",
     "memory_specs",
     "send_signed",
 ]

@@ -116,7 +116,7 @@ class MemoryRaw(MemoryBase, RawBackend):
         if if_match is not None and found.info.etag != if_match:
             raise PreconditionFailedError("the object has another version by now")
         start, stop = (0, len(found.data)) if range is None else range.resolve(len(found.data))
-        yield ObjectStream(found.info, start, stop, _chunks(found.data[start:stop]))
+        yield ObjectStream(found.info, start, stop, chunks_of(found.data[start:stop]))
 
     def list(
         self,
@@ -278,7 +278,8 @@ def send_signed(backend: Any, request: SignedUrl, data: bytes) -> tuple[int, byt
     return 200, found
 
 
-def _chunks(data: bytes) -> Iterator[bytes]:
+def chunks_of(data: bytes) -> Iterator[bytes]:
+    """The bytes in pieces."""
     for start in range(0, len(data), _CHUNK):
         yield data[start : start + _CHUNK]
 

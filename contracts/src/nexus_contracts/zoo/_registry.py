@@ -12,9 +12,18 @@ from nexus_contracts.zoo._mutant import Mutant
 @cache
 def mutants() -> tuple[Mutant, ...]:
     """Every mutant, by role and name; raises where two have one name."""
-    from nexus_contracts.zoo import _atoms, _audit, _filed, _raw, _raw_signed, _sequences, _vectors
+    from nexus_contracts.zoo import (
+        _atoms,
+        _audit,
+        _filed,
+        _raw,
+        _raw_signed,
+        _raw_versions,
+        _sequences,
+        _vectors,
+    )
 
-    each = (_raw, _raw_signed, _atoms, _vectors, _audit, _sequences, _filed)
+    each = (_raw, _raw_signed, _raw_versions, _atoms, _vectors, _audit, _sequences, _filed)
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
     if len(set(names)) != len(names):
@@ -27,7 +36,7 @@ def mutants() -> tuple[Mutant, ...]:
 @cache
 def legal_variants() -> Mapping[str, BackendHarness]:
     """Every legal variant by name."""
-    from nexus_contracts.zoo import _atoms, _audit, _filed, _raw_legal, _vectors
+    from nexus_contracts.zoo import _atoms, _audit, _filed, _raw_legal, _raw_versions, _vectors
 
-    each = (_raw_legal, _atoms, _vectors, _audit, _filed)
+    each = (_raw_legal, _raw_versions, _atoms, _vectors, _audit, _filed)
     return {name: harness for module in each for name, harness in module.LEGAL.items()}
