@@ -26,7 +26,7 @@ def _start(name: str, stack: contextlib.ExitStack) -> Mapping[str, Any]:
     # Found by path and not installed, so also where the checkout is kept off the search path.
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(  # noqa: S603 - a program of this checkout
-        [sys.executable, "-m", "tools.servers", name],
+        [sys.executable, "-m", "tools.servers", "use", name],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.PIPE,
@@ -38,14 +38,17 @@ def _start(name: str, stack: contextlib.ExitStack) -> Mapping[str, Any]:
     assert child.stdout is not None
     line = child.stdout.readline()
     if not line:
-        raise RuntimeError(f"the server {name} was asked for and did not start; it says why above")
+        raise RuntimeError(f"the server {name} was asked for and is not there; it says why above")
     info: Mapping[str, Any] = json.loads(line)
     return info
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Callable[[str], Mapping[str, Any]]]:
-    """Start a real server by its name in ``tools/servers``, once; it stops after the last test."""
+    """Start a real server by its name in ``tools/servers``, once; it stops after the last test.
+
+    Where ``NEXUS_SERVER_<NAME>`` says where one from elsewhere is, it is that one.
+    """
     started: dict[str, Mapping[str, Any]] = {}
     with contextlib.ExitStack() as stack:
 

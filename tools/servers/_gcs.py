@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from tools.servers import _kit
 
 PROJECT: Final = "nexus-tests"
+
+NEEDS: Mapping[str, type] = {
+    "host": str,
+    "port": int,
+    "endpoint": str,
+    "project": str,
+    "key": dict,
+    "reader": dict,
+}
+OWN: Mapping[str, type] = {}
 
 
 def install() -> None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ VERSION = "2026.7.19"
 ADVICE = "install it with `python -m tools.servers install gcslax`"
 HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nexus-servers"
 ENVIRONMENT = HOME / f"gcslax-{VERSION}-{sys.version_info[0]}.{sys.version_info[1]}"
+
+NEEDS: Mapping[str, type] = {"host": str, "port": int, "endpoint": str, "project": str}
+OWN: Mapping[str, type] = {}
 
 
 def install() -> None:

@@ -2,7 +2,8 @@
 
 A module ``_NAME.py`` beside this one has ``install()``, which gets what the server needs or raises,
 and ``serve(directory)``, a context manager that yields what a client must know once the server
-answers, and leaves no process behind.
+answers, and leaves no process behind. ``NEEDS`` are the fields of that, with their types, that
+every client needs; ``OWN`` are those that only a server which was started here has.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ class ServerError(Exception):
 
 class ServerModule(Protocol):
     """What ``_NAME.py`` offers."""
+
+    NEEDS: Mapping[str, type]
+    OWN: Mapping[str, type]
 
     def install(self) -> None:
         """Get the programs, at once if they are there."""

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,16 @@ VERSION = "4.12.0"
 ADVICE = "install it with `python -m tools.servers install localstack`"
 HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nexus-servers"
 ENVIRONMENT = HOME / f"localstack-{VERSION}-{sys.version_info[0]}.{sys.version_info[1]}"
+
+NEEDS: Mapping[str, type] = {
+    "host": str,
+    "port": int,
+    "region": str,
+    "access_key": str,
+    "secret_key": str,
+    "role_arn": str,
+}
+OWN: Mapping[str, type] = {}
 
 
 def install() -> None:

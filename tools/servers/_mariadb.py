@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ SETTINGS = (
     "skip-log-bin",
     "skip-name-resolve",
 )
+
+NEEDS: Mapping[str, type] = {"host": str, "port": int, "user": str, "password": str}
+OWN: Mapping[str, type] = {"pid": int, "data": str, "restart": list}
 
 
 def install() -> None:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ SETTINGS = {
     "max_connections": "60",
     "shared_buffers": "64MB",
 }
+
+NEEDS: Mapping[str, type] = {"host": str, "port": int, "user": str, "password": str}
+OWN: Mapping[str, type] = {"pid": int, "data": str, "bin": str}
 
 
 def install() -> None:
@@ -83,6 +86,7 @@ def serve(directory: Path) -> Iterator[dict[str, Any]]:
             "host": _kit.HOST,
             "port": port,
             "user": "postgres",
+            "password": "",
             "pid": child.pid,
             "data": str(data),
             "bin": str(home / "bin"),

@@ -10,7 +10,7 @@ import contextlib
 import json
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,16 @@ rgw sts key = {sts}
 rgw num control oids = 1
 rgw lc debug interval = -1
 """
+
+NEEDS: Mapping[str, type] = {
+    "host": str,
+    "port": int,
+    "region": str,
+    "access_key": str,
+    "secret_key": str,
+    "role_arn": str,
+}
+OWN: Mapping[str, type] = {}
 
 
 def install() -> None:

