@@ -37,6 +37,8 @@ class Cluster:
     def connect(self, user: str = "postgres", **more: Any) -> psycopg.Connection[Any]:
         """A connection behind the store's back; every statement commits at once."""
         given = {"host": self.info["host"], "port": self.info["port"], "dbname": DATABASE, **more}
+        if user == "postgres" and self.info["password"]:
+            given["password"] = self.info["password"]
         return psycopg.connect(user=user, autocommit=True, **given)
 
     def sql(self, statement: str, *values: object, **more: Any) -> list[Any]:
@@ -150,7 +152,7 @@ def name(connection: psycopg.Connection[Any], tenant: str, env: str) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(server: Callable[[str], Mapping[str, Any]]) -> Iterator[Cluster]:
-    """A server where the superuser is trusted, and everybody else has a password."""
+    """A server where everybody has a password, but for the superuser of one that trusts him."""
     found = Cluster(server("postgres"))
     quoted = OWNER_PASSWORD.replace("'", "''")
     for statement in (
@@ -159,13 +161,16 @@ def cluster(server: Callable[[str], Mapping[str, Any]]) -> Iterator[Cluster]:
         f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}",
     ):
         found.sql(statement, dbname="postgres")
-    [[file, lines]] = found.sql("SELECT current_setting('hba_file'), pg_read_file('pg_hba.conf')")
-    rules = (
-        f"host {DATABASE} postgres 127.0.0.1/32 trust\n"
-        f"host {DATABASE} all 127.0.0.1/32 scram-sha-256\n{lines}"
-    )
-    found.sql(f"COPY (SELECT unnest(string_to_array($${rules}$$, E'\\n'))) TO '{file}'")
-    found.sql("SELECT pg_reload_conf()")
+    if not found.info["password"]:
+        [[file, lines]] = found.sql(
+            "SELECT current_setting('hba_file'), pg_read_file('pg_hba.conf')"
+        )
+        rules = (
+            f"host {DATABASE} postgres 127.0.0.1/32 trust\n"
+            f"host {DATABASE} all 127.0.0.1/32 scram-sha-256\n{lines}"
+        )
+        found.sql(f"COPY (SELECT unnest(string_to_array($${rules}$$, E'\\n'))) TO '{file}'")
+        found.sql("SELECT pg_reload_conf()")
     owner = found.url(f"{OWNER}:{quote(OWNER_PASSWORD)}")
     given = {**VARIABLES, "NEXUS_TEST_PG_OWNER": owner}
     os.environ.update(given)
