@@ -143,9 +143,19 @@ def engine_server(s3_module: Any) -> Iterator[Any]:
         yield running
 
 
+@pytest.fixture(params=["sdk", "obstore"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries the requests of the laboratory's store: everything is tested on both."""
+    return str(request.param)
+
+
 @pytest.fixture
 def bare(
-    engine_server: Any, s3_module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine_server: Any,
+    s3_module: Any,
+    transport: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Lab]:
     """A laboratory in which nothing is provisioned."""
     monkeypatch.setenv("NEXUS_TEST_S3_KEY", s3_module.ACCESS_KEY)
@@ -156,6 +166,7 @@ def bare(
         bucket="the-bucket",
         access_key=SecretRef(env="NEXUS_TEST_S3_KEY"),
         secret_key=SecretRef(env="NEXUS_TEST_S3_SECRET"),
+        transport=transport,
         spool="spool",
         attempts=3,
         read_seconds=5,

@@ -69,6 +69,9 @@ class S3Config(BackendConfig):
     ca_bundle: str | None = None
     """File of certificates to trust in place of the usual ones."""
 
+    transport: Literal["sdk", "obstore"] = "sdk"
+    """What carries small requests: ``sdk`` is boto3, ``obstore`` is faster and an extra."""
+
     spool: str = Field(min_length=1, pattern=r"^[^\x00]+$")
     """Folder for what is being written, since an object's digest must be known before its first
     byte is sent. Only provisioning creates it; nothing in it has a name or outlives the program."""

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from nexus_core.spi import ClosedError, InvalidArgumentError, Scope
+from nexus_core.spi import ClosedError, ConfigurationError, InvalidArgumentError, Scope
 from nexus_s3._failures import Failure, Kind, classify, translate
 from nexus_s3._hush import Hushed
 
@@ -41,7 +41,7 @@ def call(client: Any, operation: str, **parameters: Any) -> Any:
             return getattr(client, operation)(**parameters)
     except (Failure, KeyboardInterrupt, SystemExit):
         raise
-    except (ClosedError, InvalidArgumentError):
+    except (ClosedError, ConfigurationError, InvalidArgumentError):
         raise
     except Exception as error:  # noqa: BLE001  # the library leaks any kind on odd answers
         failure = classify(error)

@@ -7,7 +7,7 @@ code, where that is one of a fixed list, are looked at, and nothing of it is pas
 from __future__ import annotations
 
 import enum
-from typing import Any, Final
+from typing import Final
 
 from nexus_core.spi import (
     BackendError,
@@ -125,8 +125,12 @@ def classify(error: Exception) -> Failure:
     """What an exception of the client library means, whatever it is."""
     from botocore import exceptions as said  # type: ignore[import-untyped]  # it brings no types
 
+    if isinstance(error, Failure):
+        return error
     if isinstance(error, said.ClientError):
-        return _refused(error.response)
+        response = error.response
+        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+        return refused(status, response.get("Error", {}).get("Code"))
     if isinstance(
         error,
         said.ConnectTimeoutError | said.EndpointConnectionError | said.ProxyConnectionError,
@@ -144,9 +148,9 @@ def classify(error: Exception) -> Failure:
     return Failure(Kind.STRANGE)
 
 
-def _refused(response: Any) -> Failure:
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
-    kind = _CODES.get(str(response.get("Error", {}).get("Code")))
+def refused(status: int, code: object) -> Failure:
+    """What an answer of the engine's means, by its status and its error code."""
+    kind = _CODES.get(str(code))
     if kind is None:
         kind = _STATUSES.get(status, Kind.BUSY if status >= 500 else Kind.STRANGE)
     return Failure(kind, status)

@@ -64,7 +64,7 @@ def prove(config: S3Config, runtime: Runtime) -> Mapping[str, Proof]:
     }
     ways = {str(each["presign_put_by"]) for each in answers}
     together["presign_put"] = together["presign_put"] and len(ways) == 1
-    return {**together, "presign_put_by": min(ways)}
+    return {**together, "presign_put_by": min(ways), "transport": config.transport}
 
 
 @attrs.define

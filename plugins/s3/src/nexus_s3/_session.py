@@ -85,6 +85,11 @@ class Clients:
 
     def __init__(self, config: S3Config, runtime: Runtime) -> None:
         self._config = config
+        if config.transport == "obstore":
+            from nexus_s3._wire import library, refuse_ambient
+
+            library()
+            refuse_ambient()
         self._keys = _keys(config, runtime)
         self._ca = True if config.ca_bundle is None else str(runtime.path(config.ca_bundle))
         self._lock = threading.Lock()
@@ -96,7 +101,9 @@ class Clients:
         """The client with the store's own credentials, which reach every scope."""
         with self._lock:
             if self._own is None:
-                self._own = self._client("s3", self._config.endpoint, self._own_session())
+                session = self._own_session()
+                held = session.get_credentials() or Credentials(*self._keys.values())
+                self._own = self._carried(self._client("s3", self._config.endpoint, session), held)
             return self._own
 
     def of(self, scope: Scope) -> Any:
@@ -201,7 +208,15 @@ class Clients:
         )
         session = _bare_session()
         session.register_component("credential_provider", CredentialResolver([_Held(held)]))
-        return self._client("s3", self._config.endpoint, session)
+        return self._carried(self._client("s3", self._config.endpoint, session), held)
+
+    def _carried(self, client: Any, held: Any) -> Any:
+        """The client, on the transport that the settings name."""
+        if self._config.transport == "sdk":
+            return client
+        from nexus_s3._wire import Wire
+
+        return Wire(client, self._config, held, self._ca)
 
     def _fetcher(self, scope: Scope) -> Callable[[], dict[str, Any]]:
         with self._lock:

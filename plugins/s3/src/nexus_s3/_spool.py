@@ -6,6 +6,7 @@ A file of the spool has no name, so a process that is killed leaves nothing; the
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import tempfile
 import threading
@@ -58,6 +59,14 @@ class Window(io.RawIOBase):
             data = os.pread(self._source, wanted, begin)
         self._position += len(data)
         return data
+
+    def buffer(self) -> bytes | memoryview | mmap.mmap:
+        """All of it, whatever was read: memory as it is, and a file as memory that it backs."""
+        if isinstance(self._source, bytes):
+            return memoryview(self._source)[self._start : self._start + self._length]
+        if self._start or not self._length:
+            return os.pread(self._source, self._length, self._start)
+        return mmap.mmap(self._source, self._length, access=mmap.ACCESS_READ)
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # any writable buffer
