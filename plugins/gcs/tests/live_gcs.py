@@ -208,6 +208,13 @@ def _unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class _Key(service_account.Credentials):
+    """A service account's key, and no look-up of regions at another service."""
+
+    def _after_refresh(self, request: Any, method: str, url: str, headers: Any) -> None:
+        """Nothing: newer versions of the library ask in a thread of their own."""
+
+
 def _client(said: Mapping[str, str]) -> Any:
     endpoint = said["NEXUS_LIVE_GCS_ENDPOINT"]
     options = {} if endpoint == "google" else {"client_options": {"api_endpoint": endpoint}}
@@ -217,7 +224,7 @@ def _client(said: Mapping[str, str]) -> Any:
     else:
         try:
             key = json.loads(Path(said[KEY]).read_text(encoding="utf-8"))
-            read: Any = service_account.Credentials.from_service_account_info
+            read: Any = _Key.from_service_account_info
             credentials = read(
                 key, scopes=["https://www.googleapis.com/auth/devstorage.full_control"]
             )
@@ -226,9 +233,11 @@ def _client(said: Mapping[str, str]) -> Any:
     if credentials is None:
         what, fix = "names no file of a service account's key", "name the JSON that Google gave out"
         raise ConfigurationError([Problem(path=KEY, what=what, fix=fix)])
-    return storage.Client(
+    client = storage.Client(
         project=said["NEXUS_LIVE_GCS_PROJECT"], credentials=credentials, **options
     )
+    client._bucket_metadata_cache = None  # it looks at buckets in threads of its own
+    return client
 
 
 @contextlib.contextmanager
