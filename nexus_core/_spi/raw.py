@@ -169,8 +169,9 @@ class RawBackend(Backend):
     ) -> VersionPage:
         """List the history of a key, or of every key that has one, also where it is deleted.
 
-        Keys in UTF-8 byte order, the versions of each newest first. ``after`` is the ``next_after``
-        of an earlier page; pages may be short.
+        Keys in UTF-8 byte order, the versions of each newest first; a marker's place among versions
+        of the same second is the engine's affair. ``after`` is the ``next_after`` of an earlier
+        page; pages may be short.
         """
         raise UnsupportedError("versions")
 

@@ -28,6 +28,7 @@ import nexus_core
 from nexus_core.spi import (
     AlreadyExistsError,
     Body,
+    ConfigurationError,
     NotFoundError,
     ObjectAttributes,
     PreconditionFailedError,
@@ -42,6 +43,11 @@ pytestmark = pytest.mark.servers
 T1, T10 = Scope("t1", "dev"), Scope("t10", "dev")
 WORKER = Path(__file__).with_name("s3_worker.py")
 FAULTS = {"RAW-029"}
+# What old versions could disturb, beside what is required of them.
+HISTORIES = {
+    *("RAW-001", "RAW-009", "RAW-010", "RAW-015", "RAW-020", "RAW-028", "TEN-102", "DUR-101"),
+    *("RAW-040", "RAW-041", "RAW-042", "RAW-043", "RAW-044", "RAW-045", "TEN-111"),
+}
 Start = Callable[[str], Mapping[str, Any]]
 
 
@@ -319,6 +325,43 @@ def test_s3_sessions_reach_one_scope(place: Callable[[str], Place], tmp_path: Pa
     store.close()
 
 
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize("name", ["radosgw", "localstack"])
+def test_s3_histories(name: str, place: Callable[[str], Place], tmp_path: Path) -> None:
+    """In buckets that keep versions, everything that is required of histories holds."""
+    there = place(name)
+    proofs = proved(there.config(f"histories-{name}", versions=True), tmp_path)
+    harness = there.harness(proofs, reality="real")
+    settings = harness.settings
+    harness = attrs.evolve(
+        harness,
+        settings=lambda namespace: S3Config(**{**dict(settings(namespace)), "versions": True}),
+    )
+    outcomes = run_all(harness, profile=Profile.CORE, only=HISTORIES)
+    seen = {each.requirement.id: (each.status, each.message) for each in outcomes}
+    assert {each: seen[each] for each in HISTORIES} == dict.fromkeys(HISTORIES, (Status.PASSED, ""))
+
+
+@pytest.mark.parametrize("name", ["radosgw", "localstack"])
+def test_s3_a_bucket_is_what_the_settings_say(
+    name: str, place: Callable[[str], Place], tmp_path: Path
+) -> None:
+    """A bucket that keeps versions where none were asked for is refused, and the other way round;
+    in one that keeps none, no version is ever promised."""
+    there = place(name)
+    spec = nexus_s3.nexus_raw_store()
+    for asked in (False, True):
+        config = there.config(f"asked-{asked}-{name}".lower(), versions=asked)
+        assert proved(config, tmp_path)["versions"] is asked
+        other = S3Config(**{**dict(config), "versions": not asked})
+        for settings, wrong in ((config, []), (other, ["versions"])):
+            store = spec.factory(settings, runtime(tmp_path))
+            assert [each.path for each in store.check()] == wrong
+            store.close()
+    with pytest.raises(ConfigurationError):
+        proved(other, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["radosgw", "localstack"])
 def test_s3_versions_are_erased_and_conditions_proved_anew(
     name: str, place: Callable[[str], Place], tmp_path: Path
@@ -326,10 +369,9 @@ def test_s3_versions_are_erased_and_conditions_proved_anew(
     """In a bucket that keeps versions, what holds is proved of it, and erase leaves no version."""
     there = place(name)
     bucket = f"versioned-{name}"
-    there.client.create_bucket(Bucket=bucket)
-    there.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    config = there.config(bucket)
+    config = there.config(bucket, versions=True)
     proofs = proved(config, tmp_path)
+    assert proofs["versions"] is True
     assert proofs["conditional_create"] is (name == "localstack")
     store: Any = nexus_s3.nexus_raw_store().factory(config, runtime(tmp_path, proofs))
     attributes = ObjectAttributes(content_type="text/plain", metadata={}, system={})

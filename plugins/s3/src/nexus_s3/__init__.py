@@ -56,6 +56,7 @@ def nexus_raw_store() -> BackendSpec:
             copy=True,
             presign_get=True,
             presign_put=True,
+            versions=True,
             max_key_bytes=900,
             max_metadata_bytes=1024,
         ),
@@ -72,6 +73,7 @@ def nexus_raw_store() -> BackendSpec:
                 "presign_get",
                 "presign_put",
                 "ranges",
+                "versions",
             )
         ),
     )

@@ -37,6 +37,10 @@ class S3Config(BackendConfig):
     """A bucket for each scope, by ``tenant/env``; a scope that is not here is refused. The doctor
     needs one each for ``t_probe_a`` and ``t_probe_b``."""
 
+    versions: bool = False
+    """Whether the buckets keep old versions. A bucket that does otherwise is refused, and one that
+    provisioning makes is made so."""
+
     prefix: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9_.-]*/)*$", max_length=40)
     """What all names begin with, where the bucket holds other things too: empty, or ``a/b/``."""
 

@@ -47,7 +47,17 @@ class Copier:
             (present.etag, None),
         ):
             raise mismatch()
-        condition = Condition(if_absent=if_absent)
+        return self.carried(source, present, target, attributes, Condition(if_absent=if_absent))
+
+    def carried(
+        self,
+        source: Target,
+        present: Found,
+        target: Target,
+        attributes: ObjectAttributes,
+        condition: Condition,
+    ) -> ObjectInfo:
+        """Copy what was found at ``source``, and nothing else, under a condition on ``target``."""
         if self._by_engine and present.info.size >= _FROM:
             return self._copied(source, present, target, attributes, condition)
         with opened(self._patience, source, None, present.info.etag) as stream:

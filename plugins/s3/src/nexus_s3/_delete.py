@@ -15,6 +15,7 @@ from nexus_core.spi import (
 )
 from nexus_s3._engine import Patience, Target, call
 from nexus_s3._failures import Failure, Kind, classify_code, translate
+from nexus_s3._listing import listed
 from nexus_s3._parts import abort, uploads
 from nexus_s3._write import expected, mismatch
 
@@ -80,6 +81,19 @@ def delete_many(
         for name, kind in refused:
             if kind is not Kind.ABSENT and name in back:
                 failed[back[name]] = translate(Failure(kind)).code
+    return failed
+
+
+def delete_versions(
+    patience: Patience, client: Any, bucket: str, objects: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
+    """Destroy versions, by physical name and id; the error code of each that could not be, by its
+    place. Raises ``Failure``."""
+    failed: dict[str, str] = {}
+    for start in range(0, len(objects), _BATCH):
+        for _, kind in _batch(patience, client, bucket, objects[start : start + _BATCH]):
+            if kind is not Kind.ABSENT:
+                failed[str(len(failed))] = translate(Failure(kind)).code
     return failed
 
 
@@ -162,7 +176,9 @@ def _versions(
     """
     while True:
         answer = patience.repeat(
-            lambda: call(client, "list_object_versions", Bucket=bucket, Prefix=home, MaxKeys=_BATCH)
+            lambda: listed(
+                client, "list_object_versions", Bucket=bucket, Prefix=home, MaxKeys=_BATCH
+            )
         )
         versions = [each for each in answer.get("Versions") or () if _below(each, home)]
         markers = [each for each in answer.get("DeleteMarkers") or () if _below(each, home)]

@@ -21,16 +21,21 @@ _LONGEST_PAUSE: Final = 2.0
 
 @attrs.frozen
 class Target:
-    """One key of one scope: where its object is, and the client that reaches it."""
+    """One key of one scope: where its object is, and the client that reaches it. With a ``version``
+    it is that one, and only ever read."""
 
     client: Any = attrs.field(repr=False, eq=False)
     bucket: str = attrs.field(repr=False)
     name: str = attrs.field(repr=False)
     key: str = ""
+    version: str | None = attrs.field(default=None, repr=False)
 
     def call(self, operation: str, **parameters: Any) -> Any:
         """One request about this name, once; raises ``Failure``."""
-        return call(self.client, operation, Bucket=self.bucket, Key=self.name, **parameters)
+        place = {"Bucket": self.bucket, "Key": self.name}
+        if self.version is not None:
+            place["VersionId"] = self.version
+        return call(self.client, operation, **{**place, **parameters})
 
 
 def call(client: Any, operation: str, **parameters: Any) -> Any:

@@ -46,7 +46,7 @@ def page(
     if after is not None:
         asked["StartAfter"] = home + after
     while True:
-        answer = patience.told(partial(_asked, client, asked.copy()))
+        answer = patience.told(partial(listed, client, "list_objects_v2", **asked))
         items = {
             each.key: each
             for each in _entries(answer.get("Contents") or (), root, home, scope, after)
@@ -69,8 +69,8 @@ def page(
     )
 
 
-def _asked(client: Any, asked: dict[str, Any]) -> Mapping[str, Any]:
-    """One page of the engine's.
+def listed(client: Any, operation: str, **asked: Any) -> Mapping[str, Any]:
+    """One page of the engine's listing of objects or of versions; raises ``Failure``.
 
     Names come as they are, because an engine that encodes them may compare encoded ones with a
     starting point that is not. The few characters that XML cannot hold make that unreadable, and
@@ -78,25 +78,24 @@ def _asked(client: Any, asked: dict[str, Any]) -> Mapping[str, Any]:
     """
     answer: Mapping[str, Any]
     try:
-        answer = call(client, "list_objects_v2", **asked)
+        answer = call(client, operation, **asked)
     except Failure as failure:
         # The library makes a failure of the engine's out of an answer that it cannot read.
         if failure.kind not in (Kind.STRANGE, Kind.BUSY):
             raise
     else:
         return answer
-    answer = call(client, "list_objects_v2", EncodingType="url", **asked)
+    answer = call(client, operation, EncodingType="url", **asked)
     if answer.get("EncodingType") != "url":
         raise Failure(Kind.STRANGE)
-    return {
-        **answer,
-        "Contents": [
-            {**each, "Key": unquote_plus(each["Key"])} for each in answer.get("Contents") or ()
-        ],
-        "CommonPrefixes": [
-            {"Prefix": unquote_plus(each["Prefix"])} for each in answer.get("CommonPrefixes") or ()
-        ],
+    lines = {
+        kind: [{**each, "Key": unquote_plus(each["Key"])} for each in answer.get(kind) or ()]
+        for kind in ("Contents", "Versions", "DeleteMarkers")
     }
+    rolled = [
+        {"Prefix": unquote_plus(each["Prefix"])} for each in answer.get("CommonPrefixes") or ()
+    ]
+    return {**answer, **lines, "CommonPrefixes": rolled}
 
 
 def _entries(

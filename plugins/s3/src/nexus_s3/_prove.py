@@ -32,6 +32,7 @@ from nexus_s3._delete import erase
 from nexus_s3._engine import Patience, Target, call, given
 from nexus_s3._failures import Failure, Kind, translate
 from nexus_s3._hush import Hushed
+from nexus_s3._keeping import keeps_versions
 from nexus_s3._presign import BINDINGS, Signer
 from nexus_s3._record import HEADER, Sealed, bare, found
 from nexus_s3._session import Clients
@@ -97,6 +98,7 @@ class _Probe:
                 "copy_source_match": self._holds(self._copies),
                 "checksum_sha256": self._holds(self._checks_digests),
                 "ranges": self._holds(self._ranges),
+                "versions": self.config.versions and self._holds(self._keeps_versions),
                 "presign_get": self._holds(self._presigned_get),
                 **self._presigned_put(),
             }
@@ -301,6 +303,9 @@ class _Probe:
             Kind.CONDITION, request=lambda: self._do(target, "get_object", IfMatch=_STALE)
         )
         return data == _BODY[6:11] and said and beyond and stale
+
+    def _keeps_versions(self) -> bool:
+        return keeps_versions(self._target("versions"), self._do)
 
     def _signer(self, target: Target) -> Signer:
         client, held = self.clients.signing(PROBE, _SECONDS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_core.spi import ConfigurationError, Problem, Runtime
+from nexus_s3 import _keeping
 from nexus_s3._config import AWS, S3Config
 from nexus_s3._engine import Patience, call
 from nexus_s3._failures import Failure, Kind
@@ -58,6 +59,8 @@ def _bucket_faults(config: S3Config, clients: Clients, patience: Patience) -> It
             yield Problem(path=setting, what=what.format(bucket), fix=fix)
             if fault in (Kind.UNKNOWN_KEYS, Kind.UNREACHABLE):
                 return
+        elif (wrong := _keeping.fault(config, clients.own(), bucket, patience)) is not None:
+            yield wrong
 
 
 def _fault(client: Any, bucket: str, patience: Patience) -> Kind | None:
@@ -120,6 +123,8 @@ def _create(config: S3Config, client: Any, bucket: str, patience: Patience) -> N
         where["CreateBucketConfiguration"] = {"LocationConstraint": config.region}
     try:
         patience.repeat(lambda: call(client, "create_bucket", Bucket=bucket, **where))
+        if config.versions:
+            _keeping.keep(client, bucket, patience)
         return
     except Failure as failure:
         # Others may have made it at the same time, or it is somebody else's: the check says which.

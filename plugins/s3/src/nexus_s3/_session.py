@@ -12,6 +12,8 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 
 # The library brings no types.
@@ -32,7 +34,10 @@ from botocore.handlers import (  # type: ignore[import-untyped]
     set_list_objects_encoding_type_url,
 )
 from botocore.loaders import Loader  # type: ignore[import-untyped]
-from botocore.utils import InstanceMetadataFetcher  # type: ignore[import-untyped]
+from botocore.utils import (  # type: ignore[import-untyped]
+    InstanceMetadataFetcher,
+    parse_timestamp,
+)
 
 from nexus_core.spi import (
     ConfigurationError,
@@ -63,7 +68,18 @@ def _bare_session() -> Any:
         settings.set_config_provider(name, ConstantProvider(None))
     found.register_component("data_loader", _descriptions())
     found.register_component("credential_provider", CredentialResolver([]))
+    # The library guesses at how a time is written, which takes most of what a listing costs.
+    found.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
     return found
+
+
+def _moment(said: Any) -> Any:
+    """A time as S3 writes it, and by the library's own guess where it is written otherwise."""
+    if isinstance(said, str) and "T" in said[10:11]:
+        with suppress(ValueError):
+            found = datetime.fromisoformat(said)
+            return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return parse_timestamp(said)
 
 
 def _session(found: Any) -> Any:
@@ -194,9 +210,10 @@ class Clients:
             **({} if session.get_credentials() is not None else self._keys),
         )
         # Listings ask for it themselves, where they need it; see `_listing`.
-        client.meta.events.unregister(
-            "before-parameter-build.s3.ListObjectsV2", set_list_objects_encoding_type_url
-        )
+        for listing in ("ListObjectsV2", "ListObjectVersions"):
+            client.meta.events.unregister(
+                f"before-parameter-build.s3.{listing}", set_list_objects_encoding_type_url
+            )
         listen()
         return client
 

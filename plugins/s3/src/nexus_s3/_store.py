@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import cast, final
 
+import attrs
+
 from nexus_core.spi import (
     Body,
     ByteRange,
@@ -21,10 +23,11 @@ from nexus_core.spi import (
     Scope,
     SignedUrl,
     UnsupportedError,
+    VersionPage,
     encode_object_name,
     object_prefix,
 )
-from nexus_s3 import _delete, _listing, _read
+from nexus_s3 import _delete, _listing, _read, _versions
 from nexus_s3._config import AWS, S3Config
 from nexus_s3._copy import Copier
 from nexus_s3._engine import Patience, Target, scope_client
@@ -210,6 +213,53 @@ class S3Store(RawBackend):
         )
         return SignedUrl(method="PUT", url=url, headers=headers, expires_at=expires_at)
 
+    def list_versions(
+        self,
+        scope: Scope,
+        key: str | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 1000,
+    ) -> VersionPage:
+        return _versions.page(self._patience, self._past(scope), key, after=after, limit=limit)
+
+    def head_version(self, scope: Scope, key: str, version_id: str) -> ObjectInfo:
+        self._honoured("versions")
+        return _versions.look(self._patience, self._target(scope, key), version_id).info
+
+    def open_version(
+        self, scope: Scope, key: str, version_id: str, *, range: ByteRange | None = None
+    ) -> AbstractContextManager[ObjectStream]:
+        self._honoured("versions")
+        return _versions.opened(self._patience, self._target(scope, key), version_id, range)
+
+    def restore(
+        self,
+        scope: Scope,
+        key: str,
+        version_id: str,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> ObjectInfo:
+        self._honoured("versions")
+        if if_absent:
+            self._honoured("conditional_create")
+        target = self._target(scope, key)
+        old = _versions.look(self._patience, target, version_id)
+        source = attrs.evolve(target, version=version_id)
+        with ExitStack() as stack:
+            present = None
+            if if_match is not None:
+                self._honoured("conditional_replace")
+                stack.enter_context(self._turns.at(target.bucket, target.name))
+                present = expected(self._patience, target, if_match)
+            condition = Condition(if_absent=if_absent, expected=present)
+            return self._copier.carried(source, old, target, old.info.attributes, condition)
+
+    def purge(self, scope: Scope, key: str, version_ids: Sequence[str]) -> None:
+        _versions.purge(self._patience, self._past(scope), key, version_ids)
+
     def erase(self, scope: Scope) -> int:
         """With the store's own credentials, also where scopes have sessions: not every engine lets
         a session see its unfinished uploads."""
@@ -251,6 +301,13 @@ class S3Store(RawBackend):
                 ]
             )
         return bucket
+
+    def _past(self, scope: Scope) -> _versions.Place:
+        self._honoured("versions")
+        home = self._target(scope, "-")
+        return _versions.Place(
+            client=home.client, bucket=home.bucket, root=self._config.prefix, scope=scope
+        )
 
     def _target(self, scope: Scope, key: str) -> Target:
         bucket = self._bucket(scope)
