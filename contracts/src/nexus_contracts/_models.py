@@ -57,8 +57,13 @@ class Difference:
         )
 
 
-def agree(bench: Bench, calls: SearchStrategy[Call], model: Callable[[], Model]) -> None:
-    """Run random schedules of ``calls`` on fresh stores; raise where a store and model differ."""
+def agree(
+    bench: Bench, calls: SearchStrategy[Call], model: Callable[[], Model], *, parts: int = 1
+) -> None:
+    """Run random schedules of ``calls`` on fresh stores; raise where a store and model differ.
+
+    ``parts`` says in how many such runs the schedules of one requirement are made.
+    """
     import hypothesis
     from hypothesis import HealthCheck, Phase, Verbosity
     from hypothesis import strategies as st
@@ -66,11 +71,12 @@ def agree(bench: Bench, calls: SearchStrategy[Call], model: Callable[[], Model])
 
     examples, length = SIZES[bench.profile]
     met: list[Difference] = []
-    bench.figures |= {"schedules": 0, "schedule_calls": 0, "hypothesis_seed": bench.seed}
+    begun = {"schedules": 0, "schedule_calls": 0, "hypothesis_seed": bench.seed}
+    bench.figures = {**begun, **bench.figures}
 
     @hypothesis.seed(bench.seed)
     @hypothesis.settings(
-        max_examples=examples,
+        max_examples=max(1, examples // parts),
         database=None,
         deadline=None,
         derandomize=False,

@@ -33,6 +33,8 @@ def misfit(value: Any, hint: Any, where: str = "") -> str | None:
     """What is wrong with a value, in words that begin with its place; ``None`` if it fits."""
     if hint is Any or isinstance(hint, str):
         return None
+    if type(value) in _simple(hint):
+        return None
     origin = get_origin(hint)
     if origin in _UNIONS:
         options = get_args(hint)
@@ -61,6 +63,18 @@ def misfit(value: Any, hint: Any, where: str = "") -> str | None:
             if wrong is not None:
                 return wrong
     return None
+
+
+@cache
+def _simple(hint: Any) -> frozenset[type]:
+    """The types of numbers and texts that fit whatever else does: most values are of these."""
+    options = get_args(hint) if get_origin(hint) in _UNIONS else (hint,)
+    kinds: set[type] = set()
+    for each in options:
+        if each in (str, bool, bytes, types.NoneType):
+            kinds.add(each)
+        kinds.update(_NUMBERS.get(each, ()))
+    return frozenset(kinds)
 
 
 def _collection(value: Any, hint: Any, origin: Any, where: str) -> str | None:

@@ -5,14 +5,16 @@ fresh store. Its two transcripts (values, errors and their texts, order, counts)
 A control comes first: the scope alone, twice; where that differs, the verdict is *indeterminate*.
 
 A later call may use what an earlier one of the same scope returned, by ``Ref``. Values that no two
-runs share (ETags, incarnations) are renamed by first occurrence before they are compared, and times
-are left out.
+runs share (ETags, incarnations) are renamed by first occurrence before they are compared, and an
+engine's times are left out. Such a value may still tell something by how it is made: whatever is
+the same in it in both runs alone, one before and one after, has to be the same beside others.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import attrs
@@ -23,7 +25,9 @@ from nexus_core import NexusError, Scope
 
 OPAQUE: Final = frozenset(("etag", "version_id", "incarnation"))
 # An engine's clock may tick in seconds: whether two times are equal is chance, and nobody's secret.
-TIMES: Final = frozenset(("modified_at", "recorded_at"))
+TIMES: Final = frozenset(("modified_at",))
+# So many values of one kind have to agree in a character before it counts as part of their form.
+ENOUGH: Final = 6
 
 
 class UnresolvedError(Exception):
@@ -58,6 +62,14 @@ Perform = Callable[[Any, Call, Mapping[int, Any]], Any]
 Transcript = list[tuple[int, Any]]
 
 
+@attrs.define
+class Account:
+    """What one scope saw in a run: its answers, renamed, and the names' own values by field."""
+
+    answers: Transcript = attrs.field(factory=list)
+    tokens: dict[str, list[Any]] = attrs.field(factory=dict)
+
+
 def perform(backend: Any, call: Call, results: Mapping[int, Any]) -> Any:
     """Make a call on a backend, with references filled in; the usual ``Perform``."""
     args = [_filled(arg, results) for arg in call.args]
@@ -70,23 +82,30 @@ def transcript(
     calls: Sequence[tuple[int, Call]],
     subject: Scope,
     how: Perform = perform,
-) -> Transcript:
+) -> Account:
     """Make the calls in order, and write down what the subject saw, renamed."""
     results: dict[int, Any] = {}
     names: dict[tuple[str, Any], str] = {}
-    seen: Transcript = []
+    seen = Account()
     for number, call in calls:
         try:
             results[number] = how(backend, call, results)
             answer = plain(results[number], names) if call.scope == subject else None
         except NexusError as error:
-            answer = ("raised", type(error).__name__, str(error), error.code)
+            answer = ("raised", type(error).__name__, str(error), error.code, _details(error))
         except UnresolvedError:
             # A reference to a call that failed: the same call fails the same way when replayed.
             answer = ("unresolved",)
         if call.scope == subject:
-            seen.append((number, answer))
+            seen.answers.append((number, answer))
+    for field, value in names:
+        seen.tokens.setdefault(field, []).append(value)
     return seen
+
+
+def _details(error: NexusError) -> Any:
+    """What an error says beside its text: whether to try again, what was expected, and so on."""
+    return plain(dict(sorted(vars(error).items())), {})
 
 
 def interference(
@@ -103,47 +122,109 @@ def interference(
     numbered = list(enumerate(calls))
     own = [(number, call) for number, call in numbered if call.scope == subject]
 
-    def run(part: Sequence[tuple[int, Call]]) -> Transcript:
-        return transcript(bench.open(), part, subject, how)
+    def run(part: Sequence[tuple[int, Call]]) -> Account:
+        # Closed at once: a large schedule is run many times over while it is made smaller.
+        with bench.fresh() as store:
+            return transcript(store, part, subject, how)
 
-    alone = run(own)
-    if run(own) != alone:
+    before, beside, after = run(own), run(numbered), run(own)
+    if before.answers != after.answers:
         raise Indeterminate("one scope alone, twice, saw different things; nothing can be said")
     bench.figures["two_run_calls"] = bench.figures.get("two_run_calls", 0) + len(calls)
-    if run(numbered) == alone:
-        return
-    smallest = _shrunk(numbered, subject, run)
-    part_own = [pair for pair in smallest if pair[1].scope == subject]
-    expected, found = run(part_own), run(smallest)
-    for (number, right), (_, wrong) in zip(expected, found, strict=True):
+    if beside.answers != before.answers:
+        raise _told(numbered, subject, run, (before, beside))
+    for field in before.tokens:
+        lost = changed(*(each.tokens.get(field, []) for each in (before, beside, after)))
+        if lost is not None:
+            raise Violation(
+                f"{subject} could tell from its own {field} values that other scopes did "
+                f"something: {lost}"
+            )
+
+
+def changed(before: Sequence[Any], beside: Sequence[Any], after: Sequence[Any]) -> str | None:
+    """What is the same in values made alone, before and after, and another in those made beside.
+
+    Values are compared whole where both runs alone gave the same, else character by character
+    where all of them have one form. ``None`` where nothing shows.
+    """
+    if before == after:
+        return None if beside == before else "alone they are always the same, and here others"
+    alone = [str(each) for each in (*before, *after)]
+    here = [str(each) for each in beside]
+    lengths = {len(each) for each in alone}
+    first, second, third = (_steps(each) for each in (before, beside, after))
+    if first is not None and first == third != second:
+        return "alone they count up by the same steps every time, and here by others"
+    if len(lengths) != 1 or min(len(before), len(here)) < ENOUGH:
+        return None
+    size = lengths.pop()
+    if {len(each) for each in here} != {size}:
+        return "alone they are all of one length, and here of others"
+    for place in range(size):
+        fixed = {each[place] for each in alone}
+        if len(fixed) == 1 and {each[place] for each in here} != fixed:
+            return f"alone the character at {place} is always the same, and here another"
+    return None
+
+
+def _steps(values: Sequence[Any]) -> list[int] | None:
+    """By how much values that are numbers in whatever base grow from each to the next."""
+    texts = [str(each).lstrip("ghijklmnopqrstuvwxyz-_") for each in values]
+    base = 10 if all(text.isdecimal() for text in texts) else 16
+    try:
+        numbers = [int(text, base) for text in texts]
+    except ValueError:
+        return None
+    # Two may agree by chance.
+    return [right - left for left, right in pairwise(numbers)] if len(numbers) > 2 else None
+
+
+def _told(
+    calls: list[tuple[int, Call]],
+    subject: Scope,
+    run: Callable[[Sequence[tuple[int, Call]]], Account],
+    found: tuple[Account, Account],
+) -> Violation:
+    """The violation for a schedule that leaks, with the smallest part of it that still does."""
+    alone, beside = found
+    first = next(
+        number
+        for (number, right), (_, wrong) in zip(alone.answers, beside.answers, strict=True)
+        if right != wrong
+    )
+    smallest = _shrunk([pair for pair in calls if pair[0] <= first], subject, run)
+    own = [pair for pair in smallest if pair[1].scope == subject]
+    expected, seen = run(own).answers, run(smallest).answers
+    for (number, right), (_, wrong) in zip(expected, seen, strict=True):
         if right != wrong:
             words = "\n".join(f"  {call.words()}" for _, call in smallest)
-            raise Violation(
+            return Violation(
                 f"{subject} could tell what other scopes did. The smallest schedule:\n{words}\n"
-                f"In the call {calls[number].words()}\n"
+                f"In the call {dict(calls)[number].words()}\n"
                 f"  it saw  {short(wrong, 400)}\n  alone   {short(right, 400)}"
             )
-    raise Violation(f"{subject} could tell what other scopes did, in a way that did not repeat")
+    return Violation(f"{subject} could tell what other scopes did, in a way that did not repeat")
 
 
 def _shrunk(
     calls: list[tuple[int, Call]],
     subject: Scope,
-    run: Callable[[Sequence[tuple[int, Call]]], Transcript],
+    run: Callable[[Sequence[tuple[int, Call]]], Account],
 ) -> list[tuple[int, Call]]:
-    """Drop calls, large pieces first, as long as the difference stays; at most 200 runs."""
-    budget = 200
+    """Drop calls, large pieces first, as long as the difference stays; at most 8,000 calls."""
+    budget = 8000
 
     def leaks(part: list[tuple[int, Call]]) -> bool:
         own = [pair for pair in part if pair[1].scope == subject]
-        return run(part) != run(own)
+        return run(part).answers != run(own).answers
 
     size = max(1, len(calls) // 2)
     while size >= 1 and budget > 0:
         start = 0
         while start < len(calls) and budget > 0:
             candidate = calls[:start] + calls[start + size :]
-            budget -= 1
+            budget -= 10 + len(candidate)
             if candidate and leaks(candidate):
                 calls = candidate
             else:

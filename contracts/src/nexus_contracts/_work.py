@@ -8,7 +8,7 @@ after a kill or a fault can be held against what was acknowledged.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from nexus_core import Scope
@@ -33,6 +33,17 @@ State = dict[str, Any]
 SCOPE: Final = Scope("t1", "dev")
 OTHER: Final = Scope("t10", "dev")
 SIZES: Final = (0, 7, 3000, 70_000, 900)
+
+
+def _followed(page: Callable[[str | None], Any], part: str) -> Iterator[Any]:
+    """One part of all pages, which may be as short as the store likes."""
+    after: str | None = None
+    while True:
+        found = page(after)
+        yield from getattr(found, part)
+        after = found.next_after
+        if after is None:
+            return
 
 
 class Work(Protocol):
@@ -92,7 +103,7 @@ class RawWork:
     def observe(self, store: Any, scope: Scope) -> State:
         """Everything listed, read to its end."""
         found: State = {}
-        for entry in store.list(scope, limit=1000).items:
+        for entry in _followed(lambda after: store.list(scope, after=after), "items"):
             with store.open(scope, entry.key) as stream:
                 data = b"".join(stream.chunks)
             number = int(stream.info.attributes.metadata["n"])
@@ -152,7 +163,9 @@ class AtomWork:
     def observe(self, store: Any, scope: Scope) -> State:
         """Everything that a query gives."""
         found: State = {}
-        for each in store.query(scope, "atoms", None, limit=5000).records:
+        for each in _followed(
+            lambda after: store.query(scope, "atoms", None, after=after), "records"
+        ):
             number = int(each.id.split("-")[0])
             whole = len(each.body) == SIZES[number % len(SIZES)]
             found[each.id] = number if whole else "damaged"
@@ -207,7 +220,7 @@ class VectorWork:
         """Everything that a scan gives."""
         ref = store.get_index(scope, "main", 1)
         found: State = {}
-        for row in store.scan(scope, ref, limit=5000).rows:
+        for row in _followed(lambda after: store.scan(scope, ref, after=after), "rows"):
             number = row.fields["page"]
             found[row.id] = number if len(row.vector) == 32 else "damaged"
         return found
@@ -225,7 +238,8 @@ class AuditWork:
         """Nothing is needed."""
 
     @staticmethod
-    def _entry(index: int, number: int) -> LogEntry:
+    def entry(index: int, number: int) -> LogEntry:
+        """An entry that tells its place and which write it is from."""
         return LogEntry(
             index=index,
             leaf=hashlib.sha256(f"{index} {number}".encode()).digest() * 4,
@@ -241,7 +255,7 @@ class AuditWork:
         """One append at the end."""
         current = store.head(scope)
         size = 0 if current is None else current.size
-        entries = [self._entry(size + place, number) for place in range(1 + number % 3)]
+        entries = [self.entry(size + place, number) for place in range(1 + number % 3)]
         edge = bytes([number % 256]) * 32
         head = LogHead(size=size + len(entries), edge=edge, checkpoint=str(number).encode())
         store.append(scope, size, entries, head)
@@ -258,7 +272,7 @@ class AuditWork:
         while page := list(store.read(scope, len(found), 1000)):
             for each in page:
                 number = int(each.operation)
-                whole = each == self._entry(len(found), number)
+                whole = each == self.entry(len(found), number)
                 found[f"{len(found):06}"] = number if whole else "damaged"
         head = store.head(scope)
         return {**found, "head": head and f"{head.size} {head.checkpoint.decode()}"}

@@ -21,13 +21,27 @@ class Shared:
     killed: str
     full: str
     canaries: str
+    survey: str
+    together: str
 
 
 IDS: Final[Mapping[StoreRole, Shared]] = {
-    StoreRole.RAW: Shared("RAW-027", "RAW-028", "RAW-029", "DUR-102", "DUR-103", "TEN-106"),
-    StoreRole.ATOMS: Shared("ATOM-023", "ATOM-024", "ATOM-025", "DUR-202", "DUR-203", "TEN-206"),
-    StoreRole.VECTORS: Shared("VEC-025", "VEC-026", "VEC-027", "DUR-302", "DUR-303", "TEN-306"),
-    StoreRole.AUDIT: Shared("AUD-013", "AUD-014", "AUD-015", "DUR-402", "DUR-403", "TEN-404"),
+    StoreRole.RAW: Shared(
+        *("RAW-027", "RAW-028", "RAW-029", "DUR-102", "DUR-103"),
+        *("TEN-106", "TEN-109", "TEN-110"),
+    ),
+    StoreRole.ATOMS: Shared(
+        *("ATOM-023", "ATOM-024", "ATOM-025", "DUR-202", "DUR-203"),
+        *("TEN-206", "TEN-207", "TEN-208"),
+    ),
+    StoreRole.VECTORS: Shared(
+        *("VEC-025", "VEC-026", "VEC-027", "DUR-302", "DUR-303"),
+        *("TEN-306", "TEN-307", "TEN-308"),
+    ),
+    StoreRole.AUDIT: Shared(
+        *("AUD-013", "AUD-014", "AUD-015", "DUR-402", "DUR-403"),
+        *("TEN-404", "TEN-405", "TEN-406"),
+    ),
 }
 
 
@@ -91,5 +105,26 @@ def shared(role: StoreRole) -> tuple[Requirement, ...]:
             "another sees, in errors, in logs or in the audit trail, nor, where each scope has "
             "files of its own, in another's file.",
             rationale="Leaks that no answer shows come to light in a log or a backup.",
+        ),
+        Requirement(
+            id=ids.survey,
+            role=role,
+            level=Level.MUST,
+            sentence="Every call in every form of its arguments (each operator, page, limit, size "
+            "and option) is answered among scopes that hold the same ids with other values as it "
+            "is answered alone.",
+            rationale="A scope is lost in one branch: one operator, the second page, the larger "
+            "batch.",
+            capability="session_reads" if role is StoreRole.VECTORS else None,
+        ),
+        Requirement(
+            id=ids.together,
+            role=role,
+            level=Level.MUST,
+            sentence="Calls that several scopes make at the same moment are answered as each would "
+            "be alone.",
+            rationale="Buffers, temporary files and caches that calls share are safe only one "
+            "after the other.",
+            capability="session_reads" if role is StoreRole.VECTORS else None,
         ),
     )

@@ -6,6 +6,8 @@ scopes are answered, in errors, in the log, in the audit trail and, by the back 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -336,7 +338,17 @@ def erased_without_trace(bench: Bench) -> None:
 
 
 def _places(found: Any, texts: Sequence[str]) -> list[str]:
-    return [name for name, data in found.items() if _traces(name.encode() + b"\n" + data, texts)]
+    """Names of the places that hold a text or its SHA-256: who guesses a text can try it there."""
+    digests = [hashlib.sha256(each.encode()).digest() for each in texts]
+
+    def holds(data: bytes) -> bool:
+        lowered = data.lower()
+        return bool(_traces(data, texts)) or any(
+            each in data or each.hex().encode() in lowered or base64.b64encode(each) in data
+            for each in digests
+        )
+
+    return [name for name, data in found.items() if holds(name.encode() + b"\n" + data)]
 
 
 for _role in StoreRole:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -154,7 +155,7 @@ def raw_model(bench: Bench) -> None:
     writing = ["any"] + ["absent"] * can.conditional_create
     writing += ["current", "stale"] * can.conditional_replace
     deleting = ["any"] + ["current", "stale"] * can.conditional_delete
-    words, bodies = st.sampled_from(("x", "y")), st.sampled_from(BODIES)
+    words, bodies = st.sampled_from(("word", "Word")), st.sampled_from(BODIES)
     put = call(scopes, "put", keys, bodies, words, st.sampled_from(writing))
     listed = {"prefix": st.sampled_from(("", "k", "k/")), "limit": st.sampled_from((1, 2, 1000))}
     calls = [
@@ -293,8 +294,8 @@ Rows = dict[str, tuple[tuple[float, float], int]]
 class VectorModel:
     """One index for each scope, with rows by id: two numbers, and a page."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.shape = vectors.definition(bench, 2)
+    def __init__(self, bench: Bench, metric: str) -> None:
+        self.shape = vectors.definition(bench, 2, metric)
         self.can: Any = bench.spec.capabilities
         self.rows: dict[Scope, Rows] = {}
 
@@ -424,7 +425,10 @@ def vector_model(bench: Bench) -> None:
         call(scopes, "delete_where", pages),
     ]
     ending = st.one_of(call(scopes, "drop_index"), call(scopes, "erase"))
-    agree(bench, seldom(calls, ending), lambda: VectorModel(bench))
+    metrics = sorted(bench.spec.capabilities.metrics)  # type: ignore[union-attr]
+    for metric in metrics:
+        model = partial(VectorModel, bench, metric)
+        agree(bench, seldom(calls, ending), model, parts=len(metrics))
 
 
 TAGS: Final = {"x": b"x" * 32, "y": b"y" * 32, "": None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from nexus_core import Request, Scope
 from nexus_core.spi import (
     Body,
     NotFoundError,
+    PreconditionFailedError,
     StoreError,
     encode_key_parts,
     encode_object_name,
@@ -101,12 +102,16 @@ def raw_twins_outlive(bench: Bench) -> None:
 
 @check("TEN-103")
 def raw_absent_and_foreign_are_one(bench: Bench) -> None:
-    """Errors for another scope's key and for nobody's, compared in every part."""
+    """Errors for another scope's key and ETag and for nobody's, compared in every part."""
     store = bench.open()
     scopes = bench.cast(4)
     subject = scopes[0]
     for scope in scopes[1:]:
         store.put(scope, "theirs", Body(b"x"), attributes())
+        store.put(scope, "mine", Body(b"y"), attributes())
+    store.put(subject, "mine", Body(b"z"), attributes())
+    nobodys = store.put(subject, "gone", Body(b"gone"), attributes()).etag
+    store.delete(subject, "gone")
     for name in ("head", "open"):
         seen = []
         for key in ("theirs", "nobody"):
@@ -118,12 +123,41 @@ def raw_absent_and_foreign_are_one(bench: Bench) -> None:
             error = bench.raises(NotFoundError, call, f"{name} of {key!r}")
             seen.append((type(error), str(error).replace(key, "KEY"), vars(error)))
         bench.expect(seen[0] == seen[1], f"{name} tells another scope's key from nobody's")
+    for name, condition in conditional(bench, store, subject):
+        told = []
+        for etag in (store.head(scopes[1], "mine").etag, nobodys):
+            what = f"{name} of `mine`"
+            refusal = bench.raises(PreconditionFailedError, partial(condition, etag), what)
+            told.append((type(refusal), str(refusal), vars(refusal)))
+        bench.expect(told[0] == told[1], f"{name} tells another scope's ETag from nobody's")
     for scope in scopes[1:]:
         bench.expect(
             store.delete(subject, "theirs") is store.delete(subject, "nobody"),
             "delete answers differently for another scope's key",
         )
         bench.expect(read(store, "theirs", scope) == b"x", "delete reached into another scope")
+
+
+def conditional(
+    bench: Bench, store: Any, scope: Scope
+) -> list[tuple[str, Callable[[str], object]]]:
+    """Calls on the key `mine` under the condition of an ETag, as far as the store has them."""
+    can: Any = bench.spec.capabilities
+    calls: list[tuple[str, Callable[[str], object]]] = [
+        ("open", lambda etag: read(store, "mine", scope, if_match=etag)),
+    ]
+    if can.conditional_replace:
+        body = partial(Body, b"new")
+        calls.append(
+            ("put", lambda etag: store.put(scope, "mine", body(), attributes(), if_match=etag))
+        )
+    if can.conditional_delete:
+        calls.append(("delete", lambda etag: store.delete(scope, "mine", if_match=etag)))
+    if can.copy:
+        calls.append(
+            ("copy", lambda e: store.copy(scope, "mine", "t", attributes(), if_source_match=e))
+        )
+    return calls
 
 
 @check("TEN-104")

@@ -16,6 +16,7 @@ def mutants() -> tuple[Mutant, ...]:
         _atoms,
         _audit,
         _filed,
+        _neighbours,
         _raw,
         _raw_signed,
         _raw_versions,
@@ -23,7 +24,17 @@ def mutants() -> tuple[Mutant, ...]:
         _vectors,
     )
 
-    each = (_raw, _raw_signed, _raw_versions, _atoms, _vectors, _audit, _sequences, _filed)
+    each = (
+        _raw,
+        _raw_signed,
+        _raw_versions,
+        _atoms,
+        _vectors,
+        _audit,
+        _sequences,
+        _filed,
+        _neighbours,
+    )
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
     if len(set(names)) != len(names):

@@ -1,0 +1,90 @@
+"""A survey: every form of every call, asked among scopes that hold the same ids with other values.
+
+Random schedules meet few of the pairs of a call's form and a neighbour's state; a survey goes
+through the forms one by one. Each role writes its own *land*; the order of events, in which one
+subject acts before all others and one after them, stands here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import attrs
+
+from nexus_contracts._bench import Bench
+from nexus_contracts._twins import Call, Perform, interference
+from nexus_core import Scope
+
+_LONG: Final = "a" * 62
+# One number to a careless column, one name where names are cut, one tenant where `env` is lost.
+SCOPES: Final = (
+    Scope(_LONG + "a", "dev"),
+    Scope(_LONG + "a", "prod"),
+    Scope("10", "staging"),
+    Scope(_LONG + "b", "dev"),
+    Scope("010", "dev"),
+    Scope("1e1", "dev"),
+    Scope("10", "prod"),
+    Scope("10", "dev"),
+)
+FIRST, LAST = SCOPES[0], SCOPES[-1]
+# The tenants of the subjects in another environment: they do what there is to do most thoroughly.
+SIBLINGS: Final = (SCOPES[1], SCOPES[6])
+BULKY: Final = SCOPES[2]
+# One word to whoever folds case.
+WORDS: Final = ("Word", "word", "WORD")
+
+
+@attrs.define
+class Script:
+    """A schedule being written: calls in the order in which they will be made."""
+
+    calls: list[Call] = attrs.field(factory=list)
+
+    def add(self, scope: Scope, method: str, *args: Any, **options: Any) -> int:
+        """Add a call; returns its number, for references to what it will return."""
+        self.calls.append(Call(scope, method, args, options))
+        return len(self.calls) - 1
+
+
+class Land(Protocol):
+    """What one role's scopes hold, and everything that can be asked of them and done to them.
+
+    ``place`` is the scope's among ``SCOPES``; by it, values differ under the same ids.
+    """
+
+    def load(self, script: Script, place: int, scope: Scope) -> None:
+        """Fill the scope: ids that all have, with values of its own, and ids that it alone has."""
+
+    def bulk(self, script: Script, scope: Scope) -> None:
+        """Fill it with much more than any other has."""
+
+    def ask(self, script: Script, place: int, scope: Scope) -> None:
+        """Every form of every read, over the ids of all scopes."""
+
+    def change(self, script: Script, place: int, scope: Scope) -> None:
+        """Forms of every write, over the ids of all scopes; refused ones too."""
+
+    def ravage(self, script: Script, place: int, scope: Scope) -> None:
+        """Every form of deletion, and the end of the scope."""
+
+
+def survey(bench: Bench, land: Land, how: Perform) -> None:
+    """Write the schedule, and run it for the eyes of who comes first and of who comes last."""
+    script = Script()
+    places = list(enumerate(SCOPES))
+    for place, scope in places:
+        land.load(script, place, scope)
+    land.bulk(script, BULKY)
+    for place, scope in places:
+        # Also by neighbours: an answer that is kept for the wrong scope was somebody's first.
+        if scope in (FIRST, LAST, *SIBLINGS):
+            land.ask(script, place, scope)
+    for place, scope in places:
+        land.change(script, place, scope)
+        if scope in SIBLINGS:
+            land.ravage(script, place, scope)
+    for place, scope in (places[0], places[-1]):
+        land.ask(script, place, scope)
+    for subject in (FIRST, LAST):
+        interference(bench, script.calls, subject, how=how)
