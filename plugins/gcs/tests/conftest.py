@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import attrs
 import nexus_gcs
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -204,8 +205,11 @@ class Lab:
             store.close()
 
 
-def harness(info: Mapping[str, Any]) -> BackendHarness:
+def harness(info: Mapping[str, Any], *, versions: bool = False) -> BackendHarness:
     """A harness for whatever answers there: with a key if there is one, else without."""
+    spec = nexus_gcs.nexus_raw_store()
+    declared: Any = {"versions": versions}
+    spec = attrs.evolve(spec, capabilities=attrs.evolve(spec.capabilities, **declared))
 
     def settings(namespace: Namespace, port: int | None = None, **changes: Any) -> GcsConfig:
         given: dict[str, Any] = {
@@ -214,6 +218,7 @@ def harness(info: Mapping[str, Any]) -> BackendHarness:
             "bucket": bucket(namespace),
             "location": "EU",
             "identity": "anonymous",
+            "versions": versions,
             **changes,
         }
         if "key" in info:
@@ -226,7 +231,7 @@ def harness(info: Mapping[str, Any]) -> BackendHarness:
         return f"nexus-{namespace.token}"
 
     return BackendHarness(
-        spec=nexus_gcs.nexus_raw_store(),
+        spec=spec,
         settings=settings,
         reality="emulator",
         back_door=lambda namespace: BucketBackDoor(Wire(info), bucket(namespace)),
@@ -245,7 +250,7 @@ def harness(info: Mapping[str, Any]) -> BackendHarness:
 
 
 @pytest.fixture(scope="session")
-def gcs_harness() -> Callable[[Mapping[str, Any]], BackendHarness]:
+def gcs_harness() -> Callable[..., BackendHarness]:
     """Harnesses by what a server has said of itself."""
     return harness
 

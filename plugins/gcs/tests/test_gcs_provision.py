@@ -69,11 +69,12 @@ def test_gcs_check_tells_a_wrong_key(lab: Any) -> None:
 
 
 def test_gcs_prove_leaves_nothing(lab: Any) -> None:
-    """Everything that has to be proved of this server is, and the bucket is as it was."""
+    """Everything that has to be proved of this server is, but what was not asked for, and the
+    bucket is as it was."""
     lab.put(lab.build(), "mine", b"x")
     before = lab.wire.names(lab.bucket)
     found = lab.spec.prove(lab.settings(), lab.runtime)
-    assert {name for name in lab.spec.proves if found[name] is not True} == set()
+    assert {name for name in lab.spec.proves if found[name] is not True} == {"versions"}
     assert lab.wire.names(lab.bucket) == before
 
 

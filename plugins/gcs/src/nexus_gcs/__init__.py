@@ -55,6 +55,7 @@ def nexus_raw_store() -> BackendSpec:
             copy=True,
             presign_get=True,
             presign_put=True,
+            versions=True,
             max_object_bytes=5 << 40,
             max_key_bytes=900,
         ),
@@ -72,6 +73,7 @@ def nexus_raw_store() -> BackendSpec:
                 "presign_get",
                 "presign_put",
                 "ranges",
+                "versions",
             )
         ),
     )

@@ -38,6 +38,10 @@ class GcsConfig(BackendConfig):
     """A bucket for each scope, by ``tenant/env``; a scope that is not here is refused. The doctor
     needs one for ``t_probe_a`` and one for ``t_probe_b`` in each environment."""
 
+    versions: bool = False
+    """Whether the buckets keep old versions. A bucket that does otherwise is refused, and one that
+    provisioning makes is made so."""
+
     location: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{2,40}$")
     """Where provisioning creates a bucket that is not there; needed by it alone."""
 

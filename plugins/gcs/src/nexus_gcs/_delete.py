@@ -116,7 +116,7 @@ def _emptied(engine: Engine, bucket: Any, prefix: str, *, versions: bool) -> int
     """Destroy page after page until a listing is empty; count what was destroyed."""
     count = 0
     while named := _generations(engine, bucket, prefix, versions=versions):
-        _several(engine, lambda each: _destroy(engine, bucket, *each), named)
+        _several(engine, lambda each: destroy(engine, bucket, *each), named)
         count += len(named)
     return count
 
@@ -144,7 +144,9 @@ def _generations(
     return engine.patience.listed(ask)
 
 
-def _destroy(engine: Engine, bucket: Any, name: str, generation: int) -> None:
+def destroy(engine: Engine, bucket: Any, name: str, generation: int) -> None:
+    """Destroy one generation for good, current or not; absent is fine."""
+
     def request() -> None:
         # Naming the generation is the condition; a precondition would be one on the current one.
         bucket.blob(name, generation=generation).delete(timeout=engine.timeout, retry=None)

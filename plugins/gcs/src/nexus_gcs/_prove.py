@@ -56,6 +56,7 @@ def prove(config: GcsConfig, runtime: Runtime) -> Mapping[str, Proof]:
                 "conditional_delete": _holds(probe.deletes_the_named),
                 "ranges": _holds(probe.gives_ranges),
                 "copy": _holds(probe.copies),
+                "versions": config.versions and _holds(probe.keeps_versions),
                 "presign_get": config.identity == "key" and _holds(probe.signs_reads),
                 "presign_put": config.identity == "key" and _holds(probe.signs_writes),
             }
@@ -88,6 +89,7 @@ class _Probe:
         self._stem = f"_nexus/probe/{secrets.token_hex(8)}"
         self._timeout = (config.connect_seconds, config.read_seconds)
         self._bare = who.bare_session()
+        self._versions = config.versions
         self._made: list[str] = []
 
     def clean(self) -> None:
@@ -96,6 +98,8 @@ class _Probe:
         for key in self._made:
             with suppress(StoreError):
                 self._store.delete(self._scope, key)
+                if self._versions:
+                    self._store.purge(self._scope, key, self._history(key))
 
     def _key(self, name: str) -> str:
         key = f"{self._stem}/{name}"
@@ -163,6 +167,25 @@ class _Probe:
             lambda: self._store.copy(self._scope, source, target, attributes, if_absent=True),
         )
         return refused and made.attributes == attributes and self._get(target) == _OLD
+
+    def _history(self, key: str) -> list[str]:
+        return [each.version_id for each in self._store.list_versions(self._scope, key).items]
+
+    def keeps_versions(self) -> bool:
+        key = self._key("versions")
+        made = [self._put(key, data).version_id for data in (_OLD, _NEW)]
+        self._store.delete(self._scope, key)
+        if self._history(key) != made[::-1]:
+            return False
+        self._store.restore(self._scope, key, made[0], if_absent=True)
+        self._store.purge(self._scope, key, made[1:])
+        history = self._store.list_versions(self._scope, key).items
+        return (
+            self._get(key) == _OLD
+            and len(history) == 2
+            and [each.current for each in history] == [True, False]
+            and history[1].version_id == made[0]
+        )
 
     def signs_reads(self) -> bool:
         key, other = self._key("read"), self._key("other")

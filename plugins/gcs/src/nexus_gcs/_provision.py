@@ -46,6 +46,8 @@ def _faults(engine: Engine, path: str, name: str) -> list[Problem]:
                 fix="grant the role Storage Object User, or one that has them",
             )
         )
+    if bool(bucket.versioning_enabled) is not engine.config.versions:
+        problems.append(_other_versioning(name, wanted=engine.config.versions))
     if not engine.config.accept_recoverable and (kept := _kept(bucket)):
         problems.append(
             Problem(
@@ -67,6 +69,18 @@ def _held(engine: Engine, bucket: Any) -> set[str]:
             lambda: bucket.test_iam_permissions(list(NEEDED), timeout=engine.timeout, retry=None)
         )
     )
+
+
+def _other_versioning(name: str, *, wanted: bool) -> Problem:
+    if wanted:
+        what = f"the bucket {name} keeps no old versions"
+        fix = "switch its object versioning on, or set versions = false"
+    else:
+        what = (
+            f"the bucket {name} keeps old versions, of which erasing a subject would know nothing"
+        )
+        fix = "set versions = true, or switch its object versioning off"
+    return Problem(path="versions", what=what, fix=fix)
 
 
 def _look(engine: Engine, name: str) -> Any:
@@ -180,6 +194,8 @@ def _create(engine: Engine, name: str, location: str) -> None:
     bucket.iam_configuration.uniform_bucket_level_access_enabled = True
     bucket.iam_configuration.public_access_prevention = constants.PUBLIC_ACCESS_PREVENTION_ENFORCED
     bucket.soft_delete_policy.retention_duration_seconds = 0
+    if engine.config.versions:
+        bucket.versioning_enabled = True
     # What a killed writer left between its upload and its putting in place.
     bucket.add_lifecycle_delete_rule(age=_STAGED_DAYS, matches_prefix=["nexus-staging/"])
     bucket.create(

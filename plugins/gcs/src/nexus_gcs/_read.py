@@ -32,9 +32,18 @@ def opened(
     current = find(engine, target)
     if current is None:
         raise not_found()
-    info = current.info
-    if if_match not in (None, info.etag):
+    if if_match not in (None, current.info.etag):
         raise stale()
+    with streamed(engine, target, current, range) as stream:
+        yield stream
+
+
+@contextmanager
+def streamed(
+    engine: Engine, target: Target, current: Found, range: ByteRange | None
+) -> Iterator[ObjectStream]:
+    """The bytes of the generation that was found."""
+    info = current.info
     start, stop = (0, info.size) if range is None else range.resolve(info.size)
     ended = False
 

@@ -89,8 +89,8 @@ class Found:
     info: ObjectInfo
 
 
-def found(key: str, blob: Any) -> Found:
-    """Read an engine's description of an object.
+def found(key: str, blob: Any, *, versions: bool) -> Found:
+    """Read an engine's description of an object, which names its version where they are kept.
 
     Raises ``IntegrityError`` for one that this store did not write.
     """
@@ -113,6 +113,7 @@ def found(key: str, blob: Any) -> Found:
             metadata=_under(_MINE, metadata),
             system=_under(_SYSTEM, metadata),
         ),
+        version_id=entry.etag if versions else None,
     )
     return Found(
         generation=int(blob.generation),

@@ -67,7 +67,8 @@ def staged(
     finally:
         with suppress(Failure, StoreError):
             once(
-                lambda: place.blob().delete(
+                # Named, for where versions are kept it would stay as an old one otherwise.
+                lambda: place.blob(generation).delete(
                     if_generation_match=generation, timeout=engine.timeout, retry=None
                 )
             )

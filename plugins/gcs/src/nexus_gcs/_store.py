@@ -18,8 +18,19 @@ from nexus_core.spi import (
     Runtime,
     Scope,
     SignedUrl,
+    UnsupportedError,
+    VersionPage,
 )
-from nexus_gcs import _copy, _delete, _listing, _provision, _read, _signing, _write
+from nexus_gcs import (
+    _copy,
+    _delete,
+    _listing,
+    _provision,
+    _read,
+    _signing,
+    _versions,
+    _write,
+)
 from nexus_gcs._config import GcsConfig
 from nexus_gcs._engine import Engine
 from nexus_gcs._failures import not_found
@@ -127,6 +138,51 @@ class GcsStore(RawBackend):
             sha256=sha256,
             content_type=content_type,
         )
+
+    def list_versions(
+        self,
+        scope: Scope,
+        key: str | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int = 1000,
+    ) -> VersionPage:
+        self._keeping()
+        return _versions.page(self._engine, scope, key, after=after, limit=limit)
+
+    def head_version(self, scope: Scope, key: str, version_id: str) -> ObjectInfo:
+        self._keeping()
+        return _versions.look(self._engine, self._engine.target(scope, key), version_id).info
+
+    def open_version(
+        self, scope: Scope, key: str, version_id: str, *, range: ByteRange | None = None
+    ) -> AbstractContextManager[ObjectStream]:
+        self._keeping()
+        return _versions.opened(self._engine, self._engine.target(scope, key), version_id, range)
+
+    def restore(
+        self,
+        scope: Scope,
+        key: str,
+        version_id: str,
+        *,
+        if_absent: bool = False,
+        if_match: str | None = None,
+    ) -> ObjectInfo:
+        self._keeping()
+        target = self._engine.target(scope, key)
+        return _versions.restore(
+            self._engine, target, version_id, if_absent=if_absent, if_match=if_match
+        )
+
+    def purge(self, scope: Scope, key: str, version_ids: Sequence[str]) -> None:
+        self._keeping()
+        _versions.purge(self._engine, scope, self._engine.target(scope, key), version_ids)
+
+    def _keeping(self) -> None:
+        """Refuse what the settings do not ask for, should the core ever let it through."""
+        if not self._engine.config.versions:
+            raise UnsupportedError("versions")
 
     def erase(self, scope: Scope) -> int:
         return _delete.erase(self._engine, scope)

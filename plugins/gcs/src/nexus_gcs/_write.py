@@ -78,7 +78,7 @@ def find(engine: Engine, target: Target) -> Found | None:
             return None
         error = translate(failure, Outcome.NOT_APPLIED)
     else:
-        return found(target.key, blob)
+        return found(target.key, blob, versions=engine.config.versions)
     raise error
 
 
@@ -148,7 +148,8 @@ def settle(
     generation = condition.generation or 0
     while True:
         try:
-            return _kept(found(target.key, once(partial(send, generation))), sealed)
+            made = once(partial(send, generation))
+            return _kept(found(target.key, made, versions=engine.config.versions), sealed)
         except Failure as failed:
             failure = failed
         if failure.kind is Kind.CONDITION:
@@ -221,8 +222,13 @@ def _put_large(
         return settle(engine, target, condition, sealed, send)
 
 
-def rewriting(engine: Engine, target: Target, source: Any, sealed: Sealed) -> Callable[[int], Any]:
-    """A write that copies one generation inside the engine, with attributes of its own."""
+def rewriting(
+    engine: Engine, target: Target, source: Any, sealed: Sealed, *, past: bool = False
+) -> Callable[[int], Any]:
+    """A write that copies one generation inside the engine, with attributes of its own.
+
+    The generation is named; that it is also the current one is a condition unless it is ``past``.
+    """
 
     def send(generation: int) -> Any:
         blob = sealed.onto(target.blob())
@@ -232,7 +238,7 @@ def rewriting(engine: Engine, target: Target, source: Any, sealed: Sealed) -> Ca
                 source,
                 token=token,
                 if_generation_match=generation,
-                if_source_generation_match=source.generation,
+                if_source_generation_match=None if past else source.generation,
                 timeout=engine.timeout,
                 retry=None,
             )
