@@ -144,5 +144,11 @@ def _tests(
         environment |= SERVICES[name].told(ports, secret)
     # Whatever its mark: a service was asked for by name.
     pytest = [sys.executable, "-m", "pytest", "-o", "faulthandler_timeout=0", "-m", ""]
-    pytest += ["-k", "is_conformant", *(SERVICES[name].tests for name in chosen), *more]
+    pytest += [
+        "--show-capture=stderr",
+        "-k",
+        "is_conformant",
+        *(SERVICES[name].tests for name in chosen),
+        *more,
+    ]
     return subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode

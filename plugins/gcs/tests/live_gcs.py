@@ -1,6 +1,6 @@
 """The conformance suite on buckets of yours, whose project the environment names; docs/servers.md.
 
-    pytest -o faulthandler_timeout=0 plugins/gcs/tests/live_gcs.py
+    tox run -e live -- plugins/gcs/tests/live_gcs.py
     nexus conformance run --harness plugins.gcs.tests.live_gcs:harness
 
 Its name keeps it out of every run that does not ask for it. A store has its bucket to itself, and

@@ -1,6 +1,6 @@
 """The conformance suite in a bucket of yours, which the environment names; see docs/servers.md.
 
-    pytest -o faulthandler_timeout=0 plugins/s3/tests/live_s3.py
+    tox run -e live -- plugins/s3/tests/live_s3.py
     nexus conformance run --harness plugins.s3.tests.live_s3:harness
 
 Its name keeps it out of every run that does not ask for it. Each store of the suite has a prefix of
