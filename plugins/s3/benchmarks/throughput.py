@@ -3,8 +3,8 @@
 ``python plugins/s3/benchmarks/throughput.py [SERVER]`` from the root of the checkout, with
 requirements-peers.txt installed, starts a server of ``tools/servers`` (radosgw unless told) and
 prints a table. Contenders take turns in every round, so that whatever else the machine does meets
-all alike; figures are medians, ratios are to boto3 (above 1 is faster). The store alone creates
-once, verifies what it reads, and keeps a digest with each object.
+all alike; figures are medians, ratios are to boto3 and to obstore (above 1 is faster). The store
+alone creates once, verifies what it reads, and keeps a digest with each object.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import botocore.config
@@ -41,7 +41,12 @@ ATTRIBUTES = ObjectAttributes(
     content_type="application/octet-stream", metadata={}, system={"stamp": "0" * 64}
 )
 ROUNDS = 3
-SIZES = {"1 KiB": (1 << 10, 30), "1 MiB": (1 << 20, 8), "64 MiB": (64 << 20, 1)}
+SIZES = {
+    "1 KiB": (1 << 10, 30),
+    "1 MiB": (1 << 20, 8),
+    "64 MiB": (64 << 20, 1),
+    "256 MiB": (256 << 20, 1),
+}
 MANY, FEW, FLIGHT = 10_000, 1000, 64
 LATENCY = 0.015
 
@@ -51,6 +56,8 @@ Info = dict[str, Any]
 class Nexus:
     """The store, as the core calls it: create once, and read with the digest checked."""
 
+    transport: Literal["sdk", "obstore"] = "sdk"
+
     def __init__(self, info: Info, bucket: str, spool: Path) -> None:
         os.environ["BENCH_KEY"], os.environ["BENCH_SECRET"] = info["access_key"], info["secret_key"]
         config = nexus_s3.S3Config(
@@ -59,6 +66,7 @@ class Nexus:
             bucket=bucket,
             access_key=SecretRef(env="BENCH_KEY"),
             secret_key=SecretRef(env="BENCH_SECRET"),
+            transport=self.transport,
             spool=str(spool),
             connections=FLIGHT,
         )
@@ -86,6 +94,12 @@ class Nexus:
 
     def delete(self, keys: Sequence[str]) -> None:
         assert not self.store.delete_many(SCOPE, keys)
+
+
+class NexusFast(Nexus):
+    """The same, with its small requests carried by obstore."""
+
+    transport = "obstore"
 
 
 class Boto3:
@@ -207,6 +221,7 @@ class Obstore:
 KINDS: dict[str, Any] = {
     "boto3": Boto3,
     "nexus": Nexus,
+    "nexus_obstore": NexusFast,
     "s3fs": S3fs,
     "smart_open": SmartOpen,
     "obstore": Obstore,
@@ -241,9 +256,10 @@ def show(what: str, unit: str, rates: dict[str, list[float]]) -> None:
     """One line of the table."""
     middle = {name: statistics.median(each) for name, each in rates.items() if each}
     cells = "".join(
-        f" | {middle[name]:8.1f} ({middle[name] / middle['boto3']:4.2f})"
+        f" | {middle[name]:7.1f} ({middle[name] / middle['boto3']:5.2f},"
+        f" {middle[name] / middle['obstore']:4.2f})"
         if name in middle
-        else " |        –       "
+        else f" | {'–':21}"
         for name in KINDS
     )
     sys.stdout.write(f"| {what:22} {unit:6}{cells} |\n")
@@ -332,7 +348,7 @@ def main() -> None:
     """Print the table."""
     name = sys.argv[1] if len(sys.argv) > 1 else "radosgw"
     with server(name) as info, tempfile.TemporaryDirectory() as folder:
-        heads = "".join(f" | {each:15}" for each in KINDS)
+        heads = "".join(f" | {each:21}" for each in KINDS)
         sys.stdout.write(f"| {name:29}{heads} |\n")
         near = contenders(info, Path(folder), "near")
         sizes(near)
