@@ -33,7 +33,9 @@ from nexus_core.spi import (
     ConfigurationError,
     NotFoundError,
     ObjectAttributes,
+    Outcome,
     PreconditionFailedError,
+    RetentionError,
     Runtime,
     Scope,
     SecretRef,
@@ -395,6 +397,39 @@ def test_s3_versions_are_erased_and_conditions_proved_anew(
     left = there.client.list_object_versions(Bucket=config.bucket)
     names = {each["Key"] for each in (*left["Versions"], *left.get("DeleteMarkers", ()))}
     assert names == {"v1/dev/t10/k", "v1/dev/t10/gone"}
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["radosgw", "localstack"])
+def test_s3_what_the_engine_has_locked_is_said_to_stay(
+    name: str, place: Callable[[str], Place], tmp_path: Path
+) -> None:
+    """Erasing and purging name the key that the engine's own lock protects, take nothing of it, and
+    go through once the lock is off; another scope's is not named."""
+    there = place(name)
+    config = there.config(f"locked-{name}", versions=True)
+    there.client.create_bucket(Bucket=config.bucket, ObjectLockEnabledForBucket=True)
+    proofs = proved(config, tmp_path)
+    assert proofs["versions"] is True
+    store: Any = nexus_s3.nexus_raw_store().factory(config, runtime(tmp_path, proofs))
+    attributes = ObjectAttributes(content_type="text/plain", metadata={}, system={})
+    for scope in (T1, T10):
+        for key in ("k", "l"):
+            store.put(scope, key, Body(b"old"), attributes)
+    (line,) = store.list_versions(T1, "k").items
+    pinned = {"Bucket": config.bucket, "Key": "v1/dev/t1/k", "VersionId": line.version_id}
+    there.client.put_object_legal_hold(**pinned, LegalHold={"Status": "ON"})
+    store.delete(T1, "k")
+    for refused in (lambda: store.erase(T1), lambda: store.purge(T1, "k", [line.version_id])):
+        with pytest.raises(RetentionError) as caught:
+            refused()
+        assert (caught.value.ids, caught.value.outcome) == (("k",), Outcome.UNKNOWN)
+        with store.open_version(T1, "k", line.version_id) as stream:
+            assert b"".join(stream.chunks) == b"old"
+    there.client.put_object_legal_hold(**pinned, LegalHold={"Status": "OFF"})
+    store.erase(T1)
+    assert store.list_versions(T1).items == ()
+    assert len(store.list_versions(T10).items) == 2
     store.close()
 
 

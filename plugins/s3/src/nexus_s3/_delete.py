@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from nexus_core.spi import (
 from nexus_s3._engine import Patience, Target, call
 from nexus_s3._failures import Failure, Kind, classify_code, translate
 from nexus_s3._listing import listed
+from nexus_s3._locks import reasons, retained
 from nexus_s3._parts import abort, uploads
 from nexus_s3._write import expected, mismatch
 
@@ -85,16 +86,30 @@ def delete_many(
 
 
 def delete_versions(
-    patience: Patience, client: Any, bucket: str, objects: Sequence[Mapping[str, str]]
-) -> dict[str, str]:
-    """Destroy versions, by physical name and id; the error code of each that could not be, by its
-    place. Raises ``Failure``."""
-    failed: dict[str, str] = {}
+    patience: Patience,
+    client: Any,
+    bucket: str,
+    objects: Sequence[Mapping[str, str]],
+    key_of: Callable[[str], str | None],
+) -> None:
+    """Destroy versions, by physical name and id; ``key_of`` gives a name's key.
+
+    Raises ``Failure``; ``RetentionError`` for what the engine's own lock protects, and
+    ``PartialWriteError`` for what it refuses to destroy otherwise.
+    """
     for start in range(0, len(objects), _BATCH):
-        for _, kind in _batch(patience, client, bucket, objects[start : start + _BATCH]):
-            if kind is not Kind.ABSENT:
-                failed[str(len(failed))] = translate(Failure(kind)).code
-    return failed
+        refused = [
+            (name, kind)
+            for name, kind in _batch(patience, client, bucket, objects[start : start + _BATCH])
+            if kind is not Kind.ABSENT
+        ]
+        if any(kind is Kind.RETAINED for _, kind in refused):
+            raise retained([key_of(name) or "" for name, kind in refused if kind is Kind.RETAINED])
+        if refused:
+            raise PartialWriteError(
+                {str(n): translate(Failure(kind)).code for n, (_, kind) in enumerate(refused)},
+                hint="see what the store's credentials may do with versions",
+            )
 
 
 def _batch(
@@ -103,7 +118,7 @@ def _batch(
     """Delete up to a thousand versions; give those that the engine refused, and why."""
     written = [each for each in objects if not _UNWRITABLE.search(each["Key"])]
     singly = [each for each in objects if _UNWRITABLE.search(each["Key"])]
-    refused: list[tuple[str, Kind]] = []
+    refused: list[tuple[str, str | None, Kind]] = []
     if written:
         named = {"Objects": written, "Quiet": True}
         try:
@@ -117,32 +132,40 @@ def _batch(
             singly = list(objects)
         else:
             refused += [
-                (str(each.get("Key")), classify_code(each.get("Code")))
+                (str(each.get("Key")), each.get("VersionId"), classify_code(each.get("Code")))
                 for each in answer.get("Errors") or ()
             ]
     for each in singly:
         try:
             patience.repeat(partial(call, client, "delete_object", Bucket=bucket, **each))
         except Failure as failure:
-            refused.append((each["Key"], failure.kind))
-    return refused
+            refused.append((each["Key"], each.get("VersionId"), failure.kind))
+    return reasons(patience, client, bucket, refused)
 
 
-def erase(patience: Patience, client: Any, bucket: str, home: str) -> int:
+def erase(
+    patience: Patience,
+    client: Any,
+    bucket: str,
+    home: str,
+    key_of: Callable[[str], str | None] = lambda _: None,
+) -> int:
     """Delete every version, marker and upload below ``home``; count the objects there were.
 
-    Raises ``PartialWriteError`` for what the engine refuses to delete, and ``UnavailableError``
-    where others write faster than it deletes.
+    Raises ``RetentionError`` or ``PartialWriteError`` for what the engine refuses to delete; see
+    ``delete_versions``. Raises ``UnavailableError`` where others write faster than it deletes.
     """
     error: StoreError
     try:
-        return _erase(patience, client, bucket, home)
+        return _erase(patience, client, bucket, home, key_of)
     except Failure as failure:
         error = translate(failure)
     raise error
 
 
-def _erase(patience: Patience, client: Any, bucket: str, home: str) -> int:
+def _erase(
+    patience: Patience, client: Any, bucket: str, home: str, key_of: Callable[[str], str | None]
+) -> int:
     count = 0
     for _ in range(_ROUNDS):
         clean = True
@@ -151,16 +174,7 @@ def _erase(patience: Patience, client: Any, bucket: str, home: str) -> int:
             abort(Target(client, bucket, name), upload)
         for objects, current in _versions(patience, client, bucket, home):
             clean = False
-            refused = [
-                (name, kind)
-                for name, kind in _batch(patience, client, bucket, objects)
-                if kind is not Kind.ABSENT
-            ]
-            if refused:
-                codes = {
-                    str(n): translate(Failure(kind)).code for n, (_, kind) in enumerate(refused)
-                }
-                raise PartialWriteError(codes, hint="some versions are under the engine's own lock")
+            delete_versions(patience, client, bucket, objects, key_of)
             count += current
         if clean:
             return count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from typing import cast, final
 
 import attrs
@@ -263,9 +264,19 @@ class S3Store(RawBackend):
     def erase(self, scope: Scope) -> int:
         """With the store's own credentials, also where scopes have sessions: not every engine lets
         a session see its unfinished uploads."""
-        bucket = self._bucket(scope)
-        prefix = self._config.prefix + object_prefix(scope)
-        return _delete.erase(self._patience, self._clients.own(), bucket, prefix)
+        place = _versions.Place(
+            client=self._clients.own(),
+            bucket=self._bucket(scope),
+            root=self._config.prefix,
+            scope=scope,
+        )
+        return _delete.erase(
+            self._patience,
+            place.client,
+            place.bucket,
+            place.root + object_prefix(scope),
+            partial(_versions.key_of, place),
+        )
 
     def check(self) -> Sequence[Problem]:
         self._ready()

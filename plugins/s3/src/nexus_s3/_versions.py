@@ -14,7 +14,6 @@ from nexus_core.spi import (
     ForeignNameError,
     ObjectStream,
     ObjectVersion,
-    PartialWriteError,
     Scope,
     StoreError,
     VersionPage,
@@ -72,7 +71,7 @@ def page(
         if not answer.get("IsTruncated") or (len(mine) < len(lines) and key is not None):
             return VersionPage(items=mine)
         if mine:
-            last = _key(place, following[0])
+            last = key_of(place, following[0])
             if last is not None:
                 return VersionPage(items=mine, next_after=(last, following[1]))
         # Names that no key could have made end the page: go on where they end.
@@ -116,7 +115,7 @@ def _ordered(
     return sorted(lines, key=place)
 
 
-def _key(place: Place, physical: str) -> str | None:
+def key_of(place: Place, physical: str) -> str | None:
     """The key of a listed name, ``None`` for one that no key could have made."""
     home = place.root + object_prefix(place.scope)
     if not physical.startswith(home):
@@ -130,7 +129,7 @@ def _key(place: Place, physical: str) -> str | None:
 def _told(place: Place, line: tuple[bool, Mapping[str, Any]]) -> ObjectVersion | None:
     marker, each = line
     physical = str(each["Key"])
-    key = _key(place, physical)
+    key = key_of(place, physical)
     if key is None:
         return None
     return ObjectVersion(
@@ -224,12 +223,10 @@ def purge(patience: Patience, place: Place, key: str, version_ids: Sequence[str]
         for each in history(patience, place, key)
         if each.version_id in version_ids
     ]
-    error: StoreError | None = None
+    error: StoreError
     try:
-        refused = delete_versions(patience, place.client, place.bucket, doomed)
+        delete_versions(patience, place.client, place.bucket, doomed, lambda _: key)
+        return
     except Failure as failure:
-        refused, error = {}, translate(failure)
-    if error is None and refused:
-        error = PartialWriteError(refused, hint="some versions are under the engine's own lock")
-    if error is not None:
-        raise error
+        error = translate(failure)
+    raise error
