@@ -201,7 +201,9 @@ def test_ci_runs_what_the_readme_says(root: Path) -> None:
     steps = re.findall(r"^(?:step|environment|side_by_side) (.*)$", text, re.MULTILINE)
     assert steps[0].endswith("dev.py test")
     tox = (root / "tox.ini").read_text(encoding="utf-8")
-    environments = ",".join(steps[1:]).split(",")
+    together = re.findall(r"^together=(.*)$", text, re.MULTILINE)
+    assert 'side_by_side "$together"' in text
+    environments = ",".join([*steps[1:], *together]).split(",")
     for name in ("servers", "lint", "typing", "wheel", "mindeps"):
         assert name in environments
         assert f"[testenv:{name}]" in tox
