@@ -210,7 +210,8 @@ class RawBackend(Backend):
         of this key of this scope is passed over.
 
         Not for the current version, nor for a deletion's marker before the versions it covers:
-        engines differ in what the key has then.
+        engines differ in what the key has then. Raises ``RetentionError``, with the key as its
+        ``ids``, for what the engine's own lock protects.
         """
         raise UnsupportedError("versions")
 
@@ -219,4 +220,6 @@ class RawBackend(Backend):
         """Delete everything the scope has, versions and unfinished uploads too; count objects.
 
         Idempotent. When it returns nothing of the scope is readable, and no other scope changed.
+        Where the engine's own lock protects something it raises ``RetentionError``, whose ``ids``
+        are keys; other things may be gone.
         """

@@ -254,6 +254,26 @@ def test_a_protected_version_refuses_the_erasure(past: World) -> None:
     assert past.raw.history == {}
 
 
+def test_what_the_engine_has_locked_is_said_to_stay(past: World) -> None:
+    """A lock that only the engine knows of stops the erasure with an error that names the key; the
+    erasure is not over, and recovery finishes it when the lock is off."""
+    with past.nexus.request(context(subject="eve")) as n:
+        replaced(n, "k", b"1", b"2")
+    honest = past.raw.purge
+
+    def locked(_scope: Any, key: str, _ids: Any) -> None:
+        raise RetentionError("the engine's own lock", ids=(key,))
+
+    past.raw.purge = locked
+    with past.nexus.request(context()) as n:
+        with pytest.raises(RetentionError) as caught:
+            n.erasure.subject("eve")
+        assert (caught.value.ids, caught.value.outcome) == (("k",), Outcome.UNKNOWN)
+        past.raw.purge = honest
+        assert [each.objects for each in n.recover(older_than=0).erasures] == [1]
+    assert past.raw.history == {}
+
+
 def test_versions_out_of_reach_refuse_the_erasure(opened: Callable[..., World]) -> None:
     """A store that keeps versions and declares none cannot forget a subject, and says so first."""
     world = opened(memory=keeping(versions=False))

@@ -12,7 +12,13 @@ from nexus_contracts import BackendHarness, Profile
 from nexus_contracts._engine import run_all
 from nexus_contracts._verdict import Status
 
-from nexus_core.spi import ConfigurationError, Scope, UnsupportedError
+from nexus_core.spi import (
+    ConfigurationError,
+    Outcome,
+    RetentionError,
+    Scope,
+    UnsupportedError,
+)
 
 SCOPE = Scope("acme", "prod")
 MIB = 1 << 20
@@ -118,6 +124,38 @@ def test_gcs_large_versions(bare: Any) -> None:
     assert bare.wire.names(bare.bucket, versions="true") == ["v1/prod/acme/k"] * 3
     assert store.erase(SCOPE) == 1
     assert bare.wire.names(bare.bucket, versions="true") == []
+
+
+def test_gcs_what_the_engine_holds_is_said_to_stay(bare: Any) -> None:
+    """Erasing and purging name the key that the engine's own hold protects, take nothing of it, and
+    go through once the hold is lifted."""
+    store = keeping(bare)
+    for key in ("k", "l"):
+        bare.put(store, key, b"old")
+        store.delete(SCOPE, key)
+    (line,) = store.list_versions(SCOPE, "k").items
+    path = bare.wire.path(bare.bucket, "v1/prod/acme/k")
+    generation = line.version_id.partition("-")[0]
+
+    def hold(state: str) -> None:
+        data = json.dumps({"temporaryHold": state == "on"}).encode()
+        bare.wire.ask("PATCH", path, data, generation=generation)
+
+    hold("on")
+    refused: list[Callable[[], Any]] = [
+        lambda: store.erase(SCOPE),
+        lambda: store.purge(SCOPE, "k", [line.version_id]),
+    ]
+    for call in refused:
+        with pytest.raises(RetentionError) as caught:
+            call()
+        assert (caught.value.ids, caught.value.outcome) == (("k",), Outcome.UNKNOWN)
+        with store.open_version(SCOPE, "k", line.version_id) as stream:
+            assert b"".join(stream.chunks) == b"old"
+    assert [each.key for each in store.list_versions(SCOPE).items] == ["k"]
+    hold("off")
+    store.erase(SCOPE)
+    assert store.list_versions(SCOPE).items == ()
 
 
 def test_gcs_a_long_history_is_listed_in_pages(bare: Any) -> None:

@@ -103,6 +103,7 @@ class Version:
     metageneration: int = 1
     updated: float = 0.0
     deleted: float | None = None
+    held: bool = False
 
     def resource(self, bucket: str) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -123,6 +124,8 @@ class Version:
         }
         if self.metadata:
             found["metadata"] = dict(self.metadata)
+        if self.held:
+            found["temporaryHold"] = True
         if self.deleted is not None:
             found["timeDeleted"] = stamp(self.deleted)
         return found
@@ -292,11 +295,11 @@ class State:
         before = home.live.pop(name, None)
         if before is None:
             return
-        period = int(home.settings.get("retentionPolicy", {}).get("retentionPeriod", 0))
-        if now < before.created + period:
+        try:
+            check_locks(home, before, now)
+        except Refusal:
             home.live[name] = before
-            what = "Object is subject to bucket's retention policy and cannot be deleted."
-            raise Refusal(403, "retentionPolicyNotMet", what)
+            raise
         if home.versioned:
             before.deleted = now
             home.old.setdefault(name, []).append(before)
@@ -307,6 +310,7 @@ class State:
             home = self.bucket(bucket)
             found = self.find(bucket, name, {k: v for k, v in query.items() if k == "generation"})
             check_conditions(home.live.get(name), query)
+            check_locks(home, found, time.time())
             if "generation" not in query or found is home.live.get(name):
                 self._retire(home, name, time.time())
             if "generation" in query:
@@ -320,8 +324,9 @@ class State:
         self, bucket: str, name: str, said: Mapping[str, Any], query: Mapping[str, str]
     ) -> dict[str, Any]:
         with self._lock:
-            found = self.find(bucket, name, {})
+            found = self.find(bucket, name, {k: v for k, v in query.items() if k == "generation"})
             check_conditions(found, query)
+            found.held = bool(said.get("temporaryHold", found.held))
             for key, value in (said.get("metadata") or {}).items():
                 if value is None:
                     found.metadata.pop(key, None)
@@ -415,6 +420,19 @@ def _page(items: list[dict[str, Any]], prefixes: list[str], token: bytes | None)
     if token is not None:
         found["nextPageToken"] = base64.b64encode(token).decode()
     return found
+
+
+def check_locks(home: Bucket, found: Version, now: float) -> None:
+    """Refuse to delete or replace what a hold or the bucket's retention policy protects."""
+    if found.held:
+        what = (
+            "Object is under active Temporary hold and cannot be deleted, overwritten or archived."
+        )
+        raise Refusal(403, "objectUnderActiveHold", what)
+    period = int(home.settings.get("retentionPolicy", {}).get("retentionPeriod", 0))
+    if now < found.created + period:
+        what = "Object is subject to bucket's retention policy and cannot be deleted."
+        raise Refusal(403, "retentionPolicyNotMet", what)
 
 
 def check_conditions(

@@ -7,10 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from nexus_core.spi import (
+    ForeignNameError,
     Outcome,
+    RetentionError,
     Scope,
     StoreError,
     UnavailableError,
+    decode_object_name,
     object_prefix,
 )
 from nexus_gcs._engine import Engine, Target, once
@@ -20,6 +23,7 @@ from nexus_gcs._stage import staging_prefix
 from nexus_gcs._write import stale
 
 _ROUNDS: Final = 32
+_NAMED: Final = 100
 _FIELDS: Final = "nextPageToken,items(name,generation)"
 
 
@@ -106,19 +110,45 @@ def erase(engine: Engine, scope: Scope) -> int:
     """See ``RawBackend.erase``: live generations, older ones, and what was on its way."""
     bucket = engine.bucket(scope)
     mine = object_prefix(scope)
-    count = _emptied(engine, bucket, mine, versions=False)
-    _emptied(engine, bucket, mine, versions=True)
-    _emptied(engine, bucket, staging_prefix(scope), versions=True)
+    count = _emptied(engine, scope, bucket, mine, versions=False)
+    _emptied(engine, scope, bucket, mine, versions=True)
+    _emptied(engine, scope, bucket, staging_prefix(scope), versions=True)
     return count
 
 
-def _emptied(engine: Engine, bucket: Any, prefix: str, *, versions: bool) -> int:
-    """Destroy page after page until a listing is empty; count what was destroyed."""
+def _emptied(engine: Engine, scope: Scope, bucket: Any, prefix: str, *, versions: bool) -> int:
+    """Destroy page after page until a listing is empty; count what was destroyed.
+
+    Raises ``RetentionError`` for what a hold or a retention period of the engine's keeps, once
+    everything else of its page is gone.
+    """
     count = 0
     while named := _generations(engine, bucket, prefix, versions=versions):
-        _several(engine, lambda each: destroy(engine, bucket, *each), named)
+        gone = _several(engine, lambda each: destroy(engine, bucket, *each), named)
+        if not all(gone):
+            names = (name for (name, _), done in zip(named, gone, strict=True) if not done)
+            raise retained([key_of(scope, name) or "" for name in names])
         count += len(named)
     return count
+
+
+def key_of(scope: Scope, name: str) -> str | None:
+    """The key of a listed name; ``None`` for one that the codec did not make."""
+    try:
+        return decode_object_name(scope, name)
+    except ForeignNameError:
+        return None
+
+
+def retained(keys: Sequence[str]) -> RetentionError:
+    """The error for what stays because of a lock, by its keys; the rest may be gone."""
+    ids = tuple(dict.fromkeys(keys))
+    return RetentionError(
+        f"the engine's own lock protects versions under {len(ids)} keys; others may be gone",
+        hint="do it again when the locks have ended",
+        ids=ids[:_NAMED],
+        outcome=Outcome.UNKNOWN,
+    )
 
 
 def _generations(
@@ -144,8 +174,9 @@ def _generations(
     return engine.patience.listed(ask)
 
 
-def destroy(engine: Engine, bucket: Any, name: str, generation: int) -> None:
-    """Destroy one generation for good, current or not; absent is fine."""
+def destroy(engine: Engine, bucket: Any, name: str, generation: int) -> bool:
+    """Destroy one generation for good, current or not; absent is fine. ``False`` where a lock of
+    the engine's keeps it."""
 
     def request() -> None:
         # Naming the generation is the condition; a precondition would be one on the current one.
@@ -156,5 +187,6 @@ def destroy(engine: Engine, bucket: Any, name: str, generation: int) -> None:
         engine.patience.repeat(request)
     except Failure as failed:
         failure = failed
-    if failure is not None and failure.kind is not Kind.ABSENT:
+    if failure is not None and failure.kind not in (Kind.ABSENT, Kind.RETAINED):
         raise translate(failure, Outcome.UNKNOWN)
+    return failure is None or failure.kind is Kind.ABSENT

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from nexus_core.spi import (
     ByteRange,
-    ForeignNameError,
     IntegrityError,
     ObjectInfo,
     ObjectStream,
@@ -19,11 +18,10 @@ from nexus_core.spi import (
     Scope,
     StoreError,
     VersionPage,
-    decode_object_name,
     encode_object_name,
     object_prefix,
 )
-from nexus_gcs._delete import destroy
+from nexus_gcs._delete import destroy, key_of, retained
 from nexus_gcs._engine import Engine, Target, once
 from nexus_gcs._failures import Failure, Kind, not_found, translate
 from nexus_gcs._read import streamed
@@ -51,7 +49,7 @@ def page(
         before = generation_of(first, after[1])
     lines: list[ObjectVersion] = []
     for name, generations in _histories(engine, scope, prefix, first):
-        owner = _key(scope, name)
+        owner = key_of(scope, name)
         if key is not None and owner != key:
             break
         for each in reversed(generations):
@@ -96,14 +94,6 @@ def _page(engine: Engine, scope: Scope, **bounds: Any) -> tuple[list[Any], str |
         **bounds,
     )
     return list(next(listed.pages, ())), listed.next_page_token
-
-
-def _key(scope: Scope, name: str) -> str | None:
-    """The key of a listed name; ``None`` for one that the codec did not make."""
-    try:
-        return decode_object_name(scope, name)
-    except ForeignNameError:
-        return None
 
 
 def _line(key: str, blob: Any) -> ObjectVersion:
@@ -174,6 +164,7 @@ def restore(
 def purge(engine: Engine, scope: Scope, target: Target, version_ids: Sequence[str]) -> None:
     """See ``RawBackend.purge``."""
     generations = (generation_of(target.name, each) for each in version_ids)
-    for generation in generations:
-        if generation is not None:
-            destroy(engine, engine.bucket(scope), target.name, generation)
+    bucket = engine.bucket(scope)
+    gone = [destroy(engine, bucket, target.name, each) for each in generations if each is not None]
+    if not all(gone):
+        raise retained([target.key])
