@@ -15,10 +15,10 @@ from nexus_core._handles.gate import Gate, Mutation
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger, body_of, by_owner
 from nexus_core._handles.rows import Hit, Rows, VectorLike, VectorRow, fence_of, vector_backend
-from nexus_core._model.errors import InvalidArgumentError, RetentionError
+from nexus_core._model.errors import InvalidArgumentError, RetentionError, UnsupportedError
 from nexus_core._model.filters import And, Eq, FieldValue, Filter, Gt, Or, check_field_value
 from nexus_core._model.ids import check_id, check_name
-from nexus_core._model.vectors import IndexDefinition, IndexRef, IndexStatistics
+from nexus_core._model.vectors import IndexDefinition, IndexRef, IndexState, IndexStatistics
 from nexus_core._security.permissions import Action
 from nexus_core._spi.capabilities import StoreRole
 
@@ -81,6 +81,42 @@ class VectorsHandle:
         )
         self._gate.accessed(Action.INDEX_READ, StoreRole.VECTORS, (index,))
         return found
+
+    def activate(self, index: str, *, version: int | None = None) -> bool:
+        """Let an index answer again, with the rows that it had; returns whether that was needed.
+
+        Idempotent and durable; nothing else ever activates one. Raises ``UnsupportedError`` where
+        the store has no states.
+        """
+        return self._set_state(index, version, IndexState.ACTIVE)
+
+    def deactivate(self, index: str, *, version: int | None = None) -> bool:
+        """Switch an index off; returns whether that changed it. Idempotent and durable.
+
+        Its rows stay as they are. Until ``activate`` every read, write and erasure of them raises
+        ``TenantInactiveError``. Raises ``UnsupportedError`` where the store has no states.
+        """
+        return self._set_state(index, version, IndexState.INACTIVE)
+
+    def offload(self, index: str, *, version: int | None = None) -> bool:
+        """``deactivate``, and move the index to the engine's colder storage.
+
+        Raises ``UnsupportedError`` where the store does not declare that it can.
+        """
+        return self._set_state(index, version, IndexState.OFFLOADED)
+
+    def _set_state(self, index: str, version: int | None, state: IndexState) -> bool:
+        check_name(index, "the index name")
+        with self._gate.mutation(Action.INDEX_STATE, StoreRole.VECTORS, (index,)) as mutation:
+            if state not in self._rows.capabilities().states:
+                raise UnsupportedError(f"states:{state}")
+            ref = self._rows.resolve(index, version)
+            changed = self._gate.call(
+                StoreRole.VECTORS,
+                lambda s: vector_backend(s).set_state(self._gate.scope, ref, state),
+            )
+            mutation.unchanged = not changed
+        return changed
 
     # -- writing -----------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ metric       distance                 range
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import re
 import sys
@@ -136,6 +137,17 @@ def check_field_name(value: object) -> str:
         hint="match [a-z][a-z0-9_]{0,62}; tenant, env, id, vector, nx_*, nexus_* and the system's "
         f"own ({', '.join(SYSTEM_FIELDS)}) are taken",
     )
+
+
+class IndexState(enum.StrEnum):
+    """Whether an index answers; its rows are the same in every state.
+
+    ``inactive`` keeps it on the engine and out of memory; ``offloaded`` keeps it elsewhere.
+    """
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    OFFLOADED = "offloaded"
 
 
 @attrs.frozen

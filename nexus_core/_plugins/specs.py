@@ -11,7 +11,7 @@ import attrs
 
 from nexus_core._model.errors import PluginIncompatibleError
 from nexus_core._model.filters import ALL_FILTER_OPS
-from nexus_core._model.vectors import METRICS
+from nexus_core._model.vectors import METRICS, IndexState
 from nexus_core._plugins.faults import Fault, broken
 from nexus_core._plugins.settings import names_a_secret, settings_faults
 from nexus_core._spi.capabilities import CAPABILITIES_OF, Durability, Isolation, StoreRole
@@ -41,6 +41,11 @@ _MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&
 _SETS: Final[Mapping[str, frozenset[str]]] = {
     "filter_ops": frozenset(ALL_FILTER_OPS),
     "metrics": frozenset(METRICS),
+    "states": frozenset(IndexState),
+}
+# What an engine puts to sleep it has to be able to wake.
+_TOGETHER: Final[Mapping[str, frozenset[str]]] = {
+    "states": frozenset((IndexState.ACTIVE, IndexState.INACTIVE)),
 }
 _ROUND_TRIPS: Final = ("bitexact", "normalised", "lossy")
 
@@ -213,7 +218,9 @@ def _proof_faults(hook: str, spec: BackendSpec) -> Iterator[Fault]:
 
 def _is_capability(name: str, value: object, default: object) -> bool:
     if name in _SETS:
-        return isinstance(value, frozenset) and value <= _SETS[name]
+        if not isinstance(value, frozenset) or not value <= _SETS[name]:
+            return False
+        return not value or value >= _TOGETHER.get(name, frozenset())
     if name == "round_trip":
         return value in _ROUND_TRIPS
     if isinstance(default, bool):

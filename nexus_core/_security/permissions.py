@@ -38,6 +38,7 @@ class Action(enum.StrEnum):
     ATOM_DELETE = "atom.delete"
     LINEAGE_READ = "lineage.read"
     INDEX_READ = "index.read"
+    INDEX_STATE = "index.state"
     VECTOR_UPSERT = "vector.upsert"
     VECTOR_GET = "vector.get"
     VECTOR_QUERY = "vector.query"
@@ -101,6 +102,7 @@ _ADMINISTER: Final = frozenset(
         # What was deleted is for whom deletes: a history shows it to nobody else.
         Action.RAW_VERSIONS,
         Action.RAW_RESTORE,
+        Action.INDEX_STATE,
         Action.VECTOR_DELETE,
         Action.RECOVER,
         Action.DEFINITION_PROPOSE,

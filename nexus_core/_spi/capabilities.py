@@ -73,7 +73,8 @@ class VectorCapabilities:
 
     ``exact``: recall is 1 and distances are the definition's. ``stable_ties``: which of several
     equally near rows makes the cut is decided by id. ``round_trip``: what ``get`` returns.
-    ``session_reads``: a write is seen by the next read through the same backend.
+    ``session_reads``: a write is seen by the next read through the same backend. ``states``: what
+    ``set_state`` can put an index in, of ``IndexState``: none, or active and inactive, or all.
     """
 
     exact: bool = False
@@ -85,6 +86,7 @@ class VectorCapabilities:
     atomic_batch: bool = False
     session_reads: bool = True
     stable_ties: bool = False
+    states: frozenset[str] = frozenset()
     round_trip: Literal["bitexact", "normalised", "lossy"] = "bitexact"
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+from nexus_core._model.errors import UnsupportedError
 from nexus_core._model.filters import Filter
 from nexus_core._model.scope import Scope
 from nexus_core._model.vectors import (
     IndexDefinition,
     IndexRef,
+    IndexState,
     IndexStatistics,
     StoredHit,
     StoredVector,
@@ -25,7 +27,8 @@ class VectorBackend(Backend):
 
     Vectors and filters have been checked against the definition. Only ``create_index`` makes an
     index; data calls with a reference whose incarnation is not the current one raise
-    ``StaleReferenceError``.
+    ``StaleReferenceError``. While an index is not active they raise ``TenantInactiveError``, change
+    nothing and never activate it; it is still listed, dropped and erased like any other.
     """
 
     @abstractmethod
@@ -104,6 +107,17 @@ class VectorBackend(Backend):
     def statistics(self, scope: Scope, ref: IndexRef) -> IndexStatistics:
         """Size of this index in this scope only."""
 
+    def set_state(self, scope: Scope, ref: IndexRef, state: IndexState) -> bool:
+        """Put an index in a state, durably; returns whether that changed it. Capability ``states``.
+
+        Idempotent. Rows stay as they are, and every other index, of whatever scope, in its state.
+        An index that is active when this returns answers.
+        """
+        raise UnsupportedError(f"states:{state}")
+
     @abstractmethod
     def erase(self, scope: Scope) -> int:
-        """Delete all indexes and rows of the scope, and of no other; returns how many rows."""
+        """Delete all indexes and rows of the scope, and of no other; returns how many rows.
+
+        Rows of an index that is not active need not be in the number.
+        """

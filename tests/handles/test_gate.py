@@ -68,6 +68,7 @@ def calls(n: Any) -> dict[Action, Callable[[], Any]]:
         Action.ATOM_DELETE: lambda: n.atoms.delete(["a"]),
         Action.LINEAGE_READ: lambda: n.lineage.ancestors("a"),
         Action.INDEX_READ: lambda: n.vectors.indexes(),
+        Action.INDEX_STATE: lambda: n.vectors.deactivate("tiny"),
         Action.VECTOR_UPSERT: lambda: n.vectors.upsert("tiny", item, kind="data", space="s"),
         Action.VECTOR_GET: lambda: n.vectors.get("tiny", "v"),
         Action.VECTOR_QUERY: lambda: n.vectors.query("tiny", [1.0, 2.0]),

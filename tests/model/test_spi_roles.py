@@ -17,6 +17,7 @@ from nexus_core._model.errors import NotFoundError, StoreError, UnavailableError
 from nexus_core._model.filters import ALL_FILTER_OPS
 from nexus_core._model.objects import ObjectAttributes
 from nexus_core._model.scope import Scope
+from nexus_core._model.vectors import IndexDefinition, IndexRef, IndexState
 from nexus_core._spi import hookspecs
 from nexus_core._spi.atoms import AtomBackend
 from nexus_core._spi.audit import AuditBackend
@@ -106,7 +107,14 @@ OPTIONAL: dict[str, Callable[[RawBackend], object]] = {
     "presign_put": lambda raw: raw.presign_put(
         ACME, "a", expires_in=60, size=1, sha256="0" * 64, content_type="text/plain"
     ),
+    "list_versions": lambda raw: raw.list_versions(ACME),
+    "head_version": lambda raw: raw.head_version(ACME, "a", "1"),
+    "open_version": lambda raw: raw.open_version(ACME, "a", "1"),
+    "restore": lambda raw: raw.restore(ACME, "a", "1"),
+    "purge": lambda raw: raw.purge(ACME, "a", ["1"]),
 }
+# The methods whose capability is not their name.
+HISTORY = {"list_versions", "head_version", "open_version", "restore", "purge"}
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
@@ -114,18 +122,30 @@ def test_an_optional_method_is_unsupported_until_written(name: str) -> None:
     """A method that a backend need not have refuses by its capability's name."""
     with pytest.raises(UnsupportedError) as caught:
         OPTIONAL[name](complete(RawBackend))
-    assert caught.value.capability == name
-    assert getattr(RawCapabilities(), name) is False
+    capability = "versions" if name in HISTORY else name
+    assert caught.value.capability == capability
+    assert getattr(RawCapabilities(), capability) is False
+
+
+@pytest.mark.parametrize("state", list(IndexState))
+def test_a_vector_store_has_no_states_until_they_are_written(state: IndexState) -> None:
+    """Each state that a backend need not have is refused by its name, and none is declared."""
+    tiny = IndexDefinition(name="tiny", version=1, dimension=2, metric="cosine", embedder="e@1")
+    ref = IndexRef(definition=tiny, incarnation="i")
+    with pytest.raises(UnsupportedError) as caught:
+        complete(VectorBackend).set_state(ACME, ref, state)
+    assert caught.value.capability == f"states:{state}"
+    assert VectorCapabilities().states == frozenset()
 
 
 def test_optional_methods_are_those_that_are_not_abstract() -> None:
-    """Only the raw role has methods with a default, and each is optional or delete_many."""
+    """Only two roles have methods with a default, and each is optional or delete_many."""
     for kind in ROLES:
         public = {
             name for name, _ in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"
         }
-        expected = {*OPTIONAL, "delete_many"} if kind is RawBackend else set()
-        assert public - kind.__abstractmethods__ == expected
+        defaults = {RawBackend: {*OPTIONAL, "delete_many"}, VectorBackend: {"set_state"}}
+        assert public - kind.__abstractmethods__ == defaults.get(kind, set())
 
 
 def test_deleting_many_reports_each_failure_and_goes_on() -> None:

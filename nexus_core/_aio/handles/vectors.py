@@ -32,6 +32,29 @@ class AsyncVectorsHandle:
         """Return rows and bytes of one index in this scope, and of nothing else."""
         return await self._bridge.run(lambda: self._sync.statistics(index, version=version))
 
+    async def activate(self, index: str, *, version: int | None = None) -> bool:
+        """Let an index answer again, with the rows that it had; returns whether that was needed.
+
+        Idempotent and durable; nothing else ever activates one. Raises ``UnsupportedError`` where
+        the store has no states.
+        """
+        return await self._bridge.run(lambda: self._sync.activate(index, version=version))
+
+    async def deactivate(self, index: str, *, version: int | None = None) -> bool:
+        """Switch an index off; returns whether that changed it. Idempotent and durable.
+
+        Its rows stay as they are. Until ``activate`` every read, write and erasure of them raises
+        ``TenantInactiveError``. Raises ``UnsupportedError`` where the store has no states.
+        """
+        return await self._bridge.run(lambda: self._sync.deactivate(index, version=version))
+
+    async def offload(self, index: str, *, version: int | None = None) -> bool:
+        """``deactivate``, and move the index to the engine's colder storage.
+
+        Raises ``UnsupportedError`` where the store does not declare that it can.
+        """
+        return await self._bridge.run(lambda: self._sync.offload(index, version=version))
+
     async def upsert(
         self,
         index: str,

@@ -162,6 +162,14 @@ VECTORS: Final[tuple[Requirement, ...]] = (
         "Totals of a shared engine tell each tenant the size of the others.",
     ),
     _vec(
+        "VEC-028",
+        "While an index is inactive or offloaded every read and write of it raises "
+        "TenantInactiveError and changes nothing; only activation wakes it, with every row; no "
+        "other index is touched.",
+        "An engine that wakes a tenant for whoever asks has none that is switched off.",
+        capability="states:inactive",
+    ),
+    _vec(
         "TEN-301",
         "What a scope sees does not depend on what any other scope does.",
         "Isolation is non-interference: of values, errors, order, scores and counts.",

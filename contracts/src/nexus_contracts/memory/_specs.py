@@ -14,6 +14,7 @@ from nexus_core.spi import (
     BackendConfig,
     BackendSpec,
     Durability,
+    IndexState,
     Isolation,
     RawCapabilities,
     StoreRole,
@@ -62,7 +63,9 @@ def memory_specs(name: str = "memory") -> Mapping[StoreRole, BackendSpec]:
             role=StoreRole.VECTORS,
             summary="vectors in memory, gone with the process",
             config=MemoryConfig,
-            capabilities=VectorCapabilities(exact=True, atomic_batch=True, stable_ties=True),
+            capabilities=VectorCapabilities(
+                exact=True, atomic_batch=True, stable_ties=True, states=frozenset(IndexState)
+            ),
             isolation=Isolation.PARTITION,
             durability=Durability.EPHEMERAL,
             factory=lambda _config, _runtime: MemoryVectors(),

@@ -13,6 +13,7 @@ from nexus_core.spi import (
     IndexDefinition,
     IndexLockedError,
     IndexRef,
+    IndexState,
     IndexStatistics,
     Metric,
     NotFoundError,
@@ -20,6 +21,7 @@ from nexus_core.spi import (
     StaleReferenceError,
     StoredHit,
     StoredVector,
+    TenantInactiveError,
     VectorBackend,
     VectorBatch,
     VectorPage,
@@ -31,11 +33,12 @@ Place = tuple[Scope, str, int]
 
 
 class MemoryIndex:
-    """One index: its reference and its rows by id."""
+    """One index: its reference, its rows by id and its state."""
 
     def __init__(self, ref: IndexRef) -> None:
         self.ref = ref
         self.rows: dict[str, StoredVector] = {}
+        self.state = IndexState.ACTIVE
 
 
 class MemoryVectors(MemoryBase, VectorBackend):
@@ -82,7 +85,20 @@ class MemoryVectors(MemoryBase, VectorBackend):
                 raise StaleReferenceError("the index was dropped and made again")
             del self.indexes[place]
 
+    def set_state(self, scope: Scope, ref: IndexRef, state: IndexState) -> bool:
+        with self.lock:
+            index = self._any_index(scope, ref)
+            changed = index.state is not state
+            index.state = state
+            return changed
+
     def _index(self, scope: Scope, ref: IndexRef) -> MemoryIndex:
+        index = self._any_index(scope, ref)
+        if index.state is not IndexState.ACTIVE:
+            raise TenantInactiveError("the index is not active", hint="activate it")
+        return index
+
+    def _any_index(self, scope: Scope, ref: IndexRef) -> MemoryIndex:
         self.ensure_open()
         index = self.indexes.get((scope, ref.definition.name, ref.definition.version))
         if index is None:

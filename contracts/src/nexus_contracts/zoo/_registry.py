@@ -22,6 +22,7 @@ def mutants() -> tuple[Mutant, ...]:
         _raw_versions,
         _sequences,
         _vectors,
+        _vectors_states,
     )
 
     each = (
@@ -30,6 +31,7 @@ def mutants() -> tuple[Mutant, ...]:
         _raw_versions,
         _atoms,
         _vectors,
+        _vectors_states,
         _audit,
         _sequences,
         _filed,
@@ -47,7 +49,15 @@ def mutants() -> tuple[Mutant, ...]:
 @cache
 def legal_variants() -> Mapping[str, BackendHarness]:
     """Every legal variant by name."""
-    from nexus_contracts.zoo import _atoms, _audit, _filed, _raw_legal, _raw_versions, _vectors
+    from nexus_contracts.zoo import (
+        _atoms,
+        _audit,
+        _filed,
+        _raw_legal,
+        _raw_versions,
+        _vectors,
+        _vectors_states,
+    )
 
-    each = (_raw_legal, _raw_versions, _atoms, _vectors, _audit, _filed)
+    each = (_raw_legal, _raw_versions, _atoms, _vectors, _vectors_states, _audit, _filed)
     return {name: harness for module in each for name, harness in module.LEGAL.items()}

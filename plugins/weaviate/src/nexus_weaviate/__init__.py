@@ -8,6 +8,7 @@ from nexus_core.spi import (
     Backend,
     BackendSpec,
     Durability,
+    IndexState,
     Isolation,
     Runtime,
     StoreRole,
@@ -46,7 +47,12 @@ def nexus_vector_store() -> BackendSpec:
         summary="Exact search in Weaviate, a native tenant of its own for each index of a scope",
         config=WeaviateConfig,
         capabilities=VectorCapabilities(
-            exact=True, stable_ties=True, round_trip="bitexact", max_k=1000
+            exact=True,
+            stable_ties=True,
+            round_trip="bitexact",
+            max_k=1000,
+            # Offloading needs a module that a server may not have.
+            states=frozenset((IndexState.ACTIVE, IndexState.INACTIVE)),
         ),
         isolation=Isolation.PARTITION,
         durability=Durability.PROCESS_CRASH,

@@ -14,6 +14,7 @@ from nexus_core.spi import (
     IndexDefinition,
     IndexLockedError,
     IndexRef,
+    IndexState,
     IndexStatistics,
     IntegrityError,
     InvalidVectorError,
@@ -26,7 +27,9 @@ from nexus_core.spi import (
     StoredHit,
     StoredVector,
     StoreError,
+    TenantInactiveError,
     UnavailableError,
+    UnsupportedError,
     VectorBackend,
     VectorBatch,
     VectorPage,
@@ -36,7 +39,7 @@ from nexus_weaviate import _place
 from nexus_weaviate._engine import Engine, unprovisioned
 from nexus_weaviate._errors import absent
 from nexus_weaviate._filters import compiled
-from nexus_weaviate._indexes import Claim, Indexes, inactive, make, status, unmake
+from nexus_weaviate._indexes import Claim, Indexes, inactive, make, status, switch, unmake
 from nexus_weaviate._names import index_collection, new_incarnation, rows_collection, shard_of
 from nexus_weaviate._nearest import Measured, nearest
 from nexus_weaviate._rows import objects_of, packed
@@ -56,8 +59,8 @@ class WeaviateVectors(VectorBackend):
 
     A data call goes straight to the native tenant of its index's life, and fails where that is not
     there; only then is the scope's list asked why. Reads see every write that has returned. A write
-    whose connection breaks has the outcome ``UNKNOWN``; nothing is repeated. No call makes or
-    activates a native tenant but ``create_index``, which makes.
+    whose connection breaks has the outcome ``UNKNOWN``; nothing is repeated. No call makes
+    a native tenant but ``create_index``, and none activates one but ``set_state``.
     """
 
     def __init__(self, engine: Engine, prefix: str) -> None:
@@ -136,9 +139,33 @@ class WeaviateVectors(VectorBackend):
             claims = indexes.at(ref.definition.name, ref.definition.version)
         except NotFoundError:
             return
-        for claim in claims:
-            if claim.ref.incarnation == ref.incarnation:
-                self._withdraw(indexes, claim)
+        mine = [claim for claim in claims if claim.ref.incarnation == ref.incarnation]
+        for claim in mine:
+            self._withdraw(indexes, claim)
+        if not mine and any(claim.state == "made" for claim in claims):
+            raise _stale()
+
+    def set_state(self, scope: Scope, ref: IndexRef, state: IndexState) -> bool:
+        if state is IndexState.OFFLOADED:
+            raise UnsupportedError(f"states:{state}")
+        shard = self._shard(scope, ref)
+        active = status(self._engine, shard.collection, shard.name)
+        if not active:
+            self._require_current(scope, ref)
+        if active is None:
+            raise _gone()
+        wanted = state is IndexState.ACTIVE
+        if active is wanted:
+            return False
+        switch(self._engine, shard.collection, shard.name, active=wanted)
+        # One that somebody offloaded comes back in the server's own time.
+        if wanted and not status(self._engine, shard.collection, shard.name):
+            raise UnavailableError(
+                "the server has not brought the index back yet",
+                hint="try again",
+                outcome=Outcome.UNKNOWN,
+            )
+        return True
 
     def erase(self, scope: Scope) -> int:
         indexes = self._indexes(scope)
@@ -157,7 +184,7 @@ class WeaviateVectors(VectorBackend):
     def _count_if_there(self, scope: Scope, claim: Claim) -> int:
         try:
             return self.count(scope, claim.ref, None)
-        except (NotFoundError, IntegrityError):
+        except (NotFoundError, IntegrityError, TenantInactiveError):
             return 0
 
     def _withdraw(self, indexes: Indexes, claim: Claim) -> None:
@@ -171,9 +198,7 @@ class WeaviateVectors(VectorBackend):
 
     def upsert(self, scope: Scope, ref: IndexRef, batch: VectorBatch) -> None:
         _require_dimension(batch.vectors, ref)
-        with self._rows(scope, ref) as shard:
-            # A server that makes collections of what it is sent must not be sent anything.
-            self._require_shard(scope, ref)
+        with self._rows(scope, ref, writing=True) as shard:
             shard.write(objects_of(ref.definition, batch))
 
     def get(self, scope: Scope, ref: IndexRef, ids: Sequence[str]) -> Sequence[StoredVector | None]:
@@ -182,11 +207,11 @@ class WeaviateVectors(VectorBackend):
         return [found.get(row_id) for row_id in ids]
 
     def delete(self, scope: Scope, ref: IndexRef, ids: Sequence[str]) -> int:
-        with self._rows(scope, ref) as shard:
+        with self._rows(scope, ref, writing=True) as shard:
             return shard.delete(ids)
 
     def delete_where(self, scope: Scope, ref: IndexRef, where: Filter) -> int:
-        with self._rows(scope, ref) as shard:
+        with self._rows(scope, ref, writing=True) as shard:
             return shard.delete_where(compiled(where))
 
     def count(self, scope: Scope, ref: IndexRef, where: Filter | None) -> int:
@@ -254,31 +279,51 @@ class WeaviateVectors(VectorBackend):
         return made[0]
 
     @contextlib.contextmanager
-    def _rows(self, scope: Scope, ref: IndexRef) -> Iterator[Shard]:
+    def _rows(self, scope: Scope, ref: IndexRef, *, writing: bool = False) -> Iterator[Shard]:
         """The rows of an index; what the server refuses is looked into."""
+        if writing:
+            # A server that makes collections of what it is sent must not be sent anything.
+            self._require_shard(scope, ref)
         try:
             yield self._shard(scope, ref)
         except (BackendError, PartialWriteError) as error:
-            self._require_shard(scope, ref, error)
+            # An index that is switched off in the middle of a write may have taken part of it.
+            known = Outcome.UNKNOWN if writing else Outcome.NOT_APPLIED
+            self._require_shard(scope, ref, error, known)
             raise
 
-    def _require_shard(self, scope: Scope, ref: IndexRef, after: StoreError | None = None) -> None:
+    def _require_shard(
+        self,
+        scope: Scope,
+        ref: IndexRef,
+        after: StoreError | None = None,
+        known: Outcome = Outcome.NOT_APPLIED,
+    ) -> None:
         """Raise what stands against a call on an index, if anything does."""
         shard = self._shard(scope, ref)
         state = status(self._engine, shard.collection, shard.name)
         if state:
             return
+        self._require_current(scope, ref, after)
+        raise (_gone() if state is None else inactive(known)) from after
+
+    def _require_current(
+        self, scope: Scope, ref: IndexRef, after: StoreError | None = None
+    ) -> None:
         claim = self._current(scope, ref.definition.name, ref.definition.version)
         if claim.ref.incarnation != ref.incarnation:
-            raise StaleReferenceError(
-                "the index was dropped and made again", hint="look it up again"
-            ) from after
-        if state is None:
-            raise IntegrityError(
-                "the rows of the index are gone from the server",
-                hint="restore them from a backup, or drop the index",
-            ) from after
-        raise inactive() from after
+            raise _stale() from after
+
+
+def _stale() -> StaleReferenceError:
+    return StaleReferenceError("the index was dropped and made again", hint="look it up again")
+
+
+def _gone() -> IntegrityError:
+    return IntegrityError(
+        "the rows of the index are gone from the server",
+        hint="restore them from a backup, or drop the index",
+    )
 
 
 def _require_dimension(vectors: Vectors, ref: IndexRef) -> None:

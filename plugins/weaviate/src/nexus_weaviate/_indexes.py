@@ -164,10 +164,12 @@ def _claim(properties: Any) -> Claim:
         ) from None
 
 
-def inactive() -> TenantInactiveError:
-    """The answer for a native tenant that is switched off; this store never switches one on."""
+def inactive(outcome: Outcome = Outcome.NOT_APPLIED) -> TenantInactiveError:
+    """The answer for a native tenant that is switched off; no data call switches one on."""
     return TenantInactiveError(
-        "the server has this index or scope switched off", hint="activate its tenant on the server"
+        "the server has this index or scope switched off",
+        hint="activate the index, or the scope's tenant on the server",
+        outcome=outcome,
     )
 
 
@@ -183,6 +185,16 @@ def status(engine: Engine, collection: str, name: str) -> bool | None:
         return None
     each = found.get(name)
     return None if each is None else str(each.activity_status.value) == "ACTIVE"
+
+
+def switch(engine: Engine, collection: str, name: str, *, active: bool) -> None:
+    """Switch a native tenant that is there on or off; idempotent."""
+    tenants = engine.client.collections.use(collection).tenants
+    with translated(Outcome.UNKNOWN):
+        if active:
+            tenants.activate(name)
+        else:
+            tenants.deactivate(name)
 
 
 def make(engine: Engine, collection: str, name: str) -> None:
