@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import attrs
 import boto3
 import botocore.config
 import nexus_s3
@@ -73,8 +74,11 @@ class Nexus:
         spec = nexus_s3.nexus_raw_store()
         runtime = Runtime(store="raw", base=spool, now=lambda: time.time_ns() // 1000)
         assert spec.provision is not None
+        assert spec.prove is not None
         spec.provision(config, runtime)
-        self.store: Any = spec.factory(config, runtime)
+        # As the core opens it: with what `nexus init` proved of the engine.
+        proved = attrs.evolve(runtime, proofs=dict(spec.prove(config, runtime)))
+        self.store: Any = spec.factory(config, proved)
 
     def put(self, key: str, data: bytes) -> None:
         self.store.put(SCOPE, key, Body(data), ATTRIBUTES, if_absent=True)

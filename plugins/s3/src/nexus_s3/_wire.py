@@ -18,7 +18,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from botocore.httpsession import get_cert_path  # type: ignore[import-untyped]  # it brings no types
+from botocore.credentials import Credentials  # type: ignore[import-untyped]  # it brings no types
+from botocore.httpsession import get_cert_path  # type: ignore[import-untyped]  # the same
 
 from nexus_core.spi import ConfigurationError, Problem
 from nexus_s3._config import AWS, S3Config
@@ -71,6 +72,8 @@ class Wire:
         self._client = client
         self._config = config
         self._held = held
+        # Plain keys never change, and need not be asked for again.
+        self._lasting = type(held) is Credentials
         self._trust = trust
         self._stores: dict[tuple[str, int, bool], Any] = {}
         self._lock = threading.Lock()
@@ -148,8 +151,9 @@ class Wire:
         return getattr(self._client, operation)(**asked)
 
     def _carried(self, request: Callable[[], Any]) -> Any:
-        # Renewed here, in the caller's thread: what fails in obstore's has no name any more.
-        self._held.get_frozen_credentials()
+        if not self._lasting:
+            # Renewed here, in the caller's thread: what fails in obstore's has no name any more.
+            self._held.get_frozen_credentials()
         failure: Failure
         try:
             return request()
@@ -214,13 +218,13 @@ class Wire:
         )
 
     def _credentials(self) -> dict[str, Any]:
-        """What the SDK's session holds now; obstore asks again after a tenth of a second."""
+        """What the SDK's session holds now; what may change is asked for ten times a second."""
         held = self._held.get_frozen_credentials()
         return {
             "access_key_id": held.access_key,
             "secret_access_key": held.secret_key,
             "token": held.token,
-            "expires_at": datetime.now(UTC) + timedelta(minutes=1),
+            "expires_at": None if self._lasting else datetime.now(UTC) + timedelta(minutes=1),
         }
 
 
