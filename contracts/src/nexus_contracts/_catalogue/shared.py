@@ -22,7 +22,7 @@ class Shared:
     full: str
     canaries: str
     survey: str
-    together: str
+    at_once: str
 
 
 IDS: Final[Mapping[StoreRole, Shared]] = {
@@ -118,7 +118,7 @@ def shared(role: StoreRole) -> tuple[Requirement, ...]:
             capability="session_reads" if role is StoreRole.VECTORS else None,
         ),
         Requirement(
-            id=ids.together,
+            id=ids.at_once,
             role=role,
             level=Level.MUST,
             sentence="Calls that several scopes make at the same moment are answered as each would "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,28 +11,17 @@ import attrs
 from nexus_contracts._catalogue.shared import IDS
 from nexus_contracts.memory import MemoryAtoms, MemoryAudit, MemoryRaw, MemoryVectors
 from nexus_contracts.zoo._mutant import Mutant
-from nexus_core._model.filters import FILTER_OPS
 from nexus_core._spi.spec import ABC_OF
 from nexus_core.spi import (
-    AlreadyExistsError,
     ByteRange,
-    IndexDefinition,
-    IndexLockedError,
-    IndexRef,
-    IndexStatistics,
     LogEntry,
     LogHead,
     NotFoundError,
     ObjectAttributes,
     PreconditionFailedError,
-    Record,
-    RecordPage,
     Runtime,
     Scope,
-    Step,
     StoreRole,
-    VectorPage,
-    matches,
 )
 
 HONEST: Final[Mapping[StoreRole, Any]] = {
@@ -86,291 +74,6 @@ def _number(scope: Scope) -> Scope:
         return Scope(str(int(float(scope.tenant_id))), scope.env)
     except ValueError:
         return scope
-
-
-# -- atoms ----------------------------------------------------------------------------------------
-
-
-def atoms_blind_in(operator: str) -> Any:
-    """An atom store whose filters with this operator on top match in all environments."""
-
-    class Blind(MemoryAtoms):
-        def query(self, scope: Scope, collection: str, where: Any, **options: Any) -> RecordPage:
-            if where is None or FILTER_OPS[type(where)] != operator:
-                return super().query(scope, collection, where, **options)
-            found = {
-                record.id: record
-                for (owner, kind, _), record in self.records.items()
-                if owner.tenant_id == scope.tenant_id
-                and kind == collection
-                and matches(where, record.fields)
-                and (options.get("after") is None or record.id > options["after"])
-            }
-            page = tuple(found[name] for name in sorted(found)[: options["limit"]])
-            return RecordPage(page, page[-1].id if len(found) > len(page) else None)
-
-    return Blind
-
-
-def atoms_counts_blind_in(operator: str) -> Any:
-    """An atom store that counts for this operator in all environments."""
-
-    class Blind(MemoryAtoms):
-        def count(self, scope: Scope, collection: str, where: Any) -> int:
-            if where is None or FILTER_OPS[type(where)] != operator:
-                return super().count(scope, collection, where)
-            return sum(
-                matches(where, record.fields)
-                for (owner, kind, _), record in self.records.items()
-                if owner.tenant_id == scope.tenant_id and kind == collection
-            )
-
-    return Blind
-
-
-class SecondPage(MemoryAtoms):
-    """Loses the environment where a query goes on."""
-
-    def query(self, scope: Scope, *args: Any, **options: Any) -> RecordPage:
-        page = super().query(scope, *args, **options)
-        if options.get("after") is None or page.records:
-            return page
-        others = [Scope(scope.tenant_id, env) for env in ("dev", "staging", "prod")]
-        pages = (super(SecondPage, self).query(other, *args, **options) for other in others)
-        return next((found for found in pages if found.records), page)
-
-
-class SecondChunk(MemoryAtoms):
-    """Loses the environment past the first 500 ids of a get."""
-
-    def get(self, scope: Scope, collection: str, ids: Sequence[str]) -> Sequence[Record | None]:
-        found = list(super().get(scope, collection, ids))
-        for place in range(500, len(ids)):
-            for env in ("dev", "staging", "prod"):
-                other = Scope(scope.tenant_id, env)
-                found[place] = found[place] or self.records.get((other, collection, ids[place]))
-        return found
-
-
-class DeepWalk(MemoryAtoms):
-    """Loses the environment in the third step of a walk."""
-
-    def walk(self, scope: Scope, start: Any, direction: Any, **options: Any) -> Sequence[Step]:
-        own = list(super().walk(scope, start, direction, **options))
-        if options["max_depth"] < 3:
-            return own
-        near = "child" if direction == "up" else "parent"
-        far = "parent" if direction == "up" else "child"
-        front = {str(step.edge.fields[far]) for step in own if step.depth == 2}
-        met = {step.edge.id for step in own}
-        own += [
-            Step(3, edge)
-            for (owner, kind, name), edge in self.records.items()
-            if owner.tenant_id == scope.tenant_id
-            and kind == "edges"
-            and edge.fields[near] in front
-            and name not in met
-        ]
-        own.sort(key=lambda step: (step.depth, step.edge.id))
-        return own[: options["limit"]]
-
-
-class CascadingErase(MemoryAtoms):
-    """Erases also the edges of other environments that begin at what it erases."""
-
-    def erase(self, scope: Scope) -> int:
-        mine = {name for owner, kind, name in self.records if owner == scope and kind == "atoms"}
-        for place, record in list(self.records.items()):
-            foreign = place[0].tenant_id == scope.tenant_id and place[0] != scope
-            if foreign and place[1] == "edges" and record.fields["parent"] in mine:
-                del self.records[place]
-        return super().erase(scope)
-
-
-class HelpfulConflict(MemoryAtoms):
-    """Says in a conflict whether trying elsewhere would help, by looking there."""
-
-    def commit(self, scope: Scope, operations: Any) -> Sequence[bool]:
-        try:
-            return super().commit(scope, operations)
-        except (AlreadyExistsError, PreconditionFailedError) as error:
-            names = {getattr(each, "id", None) or each.record.id for each in operations}
-            error.retryable = any(
-                owner != scope and name in names for owner, _, name in self.records
-            )
-            raise
-
-
-# -- vectors --------------------------------------------------------------------------------------
-
-
-def vectors_blind_in(operator: str) -> Any:
-    """A vector store whose queries with this operator on top match in all environments."""
-
-    class Blind(MemoryVectors):
-        def query(self, scope: Scope, ref: IndexRef, *args: Any, **options: Any) -> Any:
-            where = options.get("where")
-            index = self._index(scope, ref)
-            if where is None or FILTER_OPS[type(where)] != operator:
-                return super().query(scope, ref, *args, **options)
-            own = dict(index.rows)
-            for (owner, name, version), other in self.indexes.items():
-                place = (ref.definition.name, ref.definition.version)
-                if owner.tenant_id == scope.tenant_id and (name, version) == place:
-                    index.rows = {**other.rows, **index.rows}
-            try:
-                return super().query(scope, ref, *args, **options)
-            finally:
-                index.rows = own
-
-    return Blind
-
-
-def vectors_delete_blind_in(operator: str) -> Any:
-    """A vector store that deletes by this operator in all environments."""
-
-    class Blind(MemoryVectors):
-        def delete_where(self, scope: Scope, ref: IndexRef, where: Any) -> int:
-            if FILTER_OPS[type(where)] == operator:
-                for (owner, name, _), other in self.indexes.items():
-                    if (owner.tenant_id, name) == (scope.tenant_id, ref.definition.name):
-                        gone = [row.id for row in other.rows.values() if matches(where, row.fields)]
-                        if other.ref != ref:
-                            for row_id in gone:
-                                del other.rows[row_id]
-            return super().delete_where(scope, ref, where)
-
-    return Blind
-
-
-class SecondQuery(MemoryVectors):
-    """Answers the second of several queries from the tenant's other environment too."""
-
-    def query(self, scope: Scope, ref: IndexRef, queries: Any, k: int, **options: Any) -> Any:
-        answers = list(super().query(scope, ref, queries, k, **options))
-        for (owner, name, _), other in list(self.indexes.items()):
-            near = owner.tenant_id == scope.tenant_id and owner != scope
-            if near and name == ref.definition.name and len(answers) > 1:
-                found = super().query(owner, other.ref, queries, k, **options)[1]
-                merged = sorted([*answers[1], *found], key=lambda hit: (hit.distance, hit.id))
-                answers[1] = merged[:k]
-        return answers
-
-
-class VectorsById(MemoryVectors):
-    """Fetches the vectors of its hits by id alone."""
-
-    def query(self, scope: Scope, ref: IndexRef, *args: Any, **options: Any) -> Any:
-        answers = super().query(scope, ref, *args, **options)
-        if not options.get("include_vectors"):
-            return answers
-        by_id = {
-            row.id: row.vector
-            for (_, name, _), index in self.indexes.items()
-            if name == ref.definition.name
-            for row in index.rows.values()
-        }
-        return [[attrs.evolve(hit, vector=by_id[hit.id]) for hit in hits] for hits in answers]
-
-
-class FilteredAfterwards(MemoryVectors):
-    """Takes the k nearest of everyone's rows, and then those that are the scope's."""
-
-    def query(self, scope: Scope, ref: IndexRef, queries: Any, k: int, **options: Any) -> Any:
-        answers = super().query(scope, ref, queries, k, **options)
-        if k < 900:
-            return answers
-        total = sum(
-            len(index.rows)
-            for (_, name, _), index in self.indexes.items()
-            if name == ref.definition.name
-        )
-        return [hits[: max(1, k - total + self.count(scope, ref, None))] for hits in answers]
-
-
-class ForeignScan(MemoryVectors):
-    """Loses the environment where a scan goes on."""
-
-    def scan(self, scope: Scope, ref: IndexRef, **options: Any) -> VectorPage:
-        page = super().scan(scope, ref, **options)
-        if options.get("after") is None or page.next_after is not None:
-            return page
-        for (owner, name, _), other in list(self.indexes.items()):
-            if owner.tenant_id == scope.tenant_id and name == ref.definition.name:
-                more = super().scan(owner, other.ref, **options).rows
-                rows = {row.id: row for row in (*more, *page.rows)}
-                page = VectorPage(tuple(rows[row_id] for row_id in sorted(rows)), None)
-        return page
-
-
-class StoreStatistics(MemoryVectors):
-    """Counts the free pages of the whole store among a scope's bytes."""
-
-    gone = 0
-
-    def delete(self, scope: Scope, ref: IndexRef, ids: Sequence[str]) -> int:
-        deleted = super().delete(scope, ref, ids)
-        self.gone += deleted
-        return deleted
-
-    def statistics(self, scope: Scope, ref: IndexRef) -> IndexStatistics:
-        own = super().statistics(scope, ref)
-        return attrs.evolve(own, bytes=own.bytes + 64 * self.gone)
-
-
-class ForeignFingerprint(MemoryVectors):
-    """Shows in a lock's error the definition that some scope has under the name."""
-
-    def create_index(self, scope: Scope, definition: IndexDefinition) -> IndexRef:
-        try:
-            return super().create_index(scope, definition)
-        except IndexLockedError as error:
-            prints = [
-                index.ref.definition.fingerprint
-                for (_, name, _), index in self.indexes.items()
-                if name == definition.name
-            ]
-            raise IndexLockedError(expected=max(prints), actual=error.actual) from None
-
-
-class CountedIncarnations(MemoryVectors):
-    """Numbers the incarnations of all scopes in one row."""
-
-    numbers = itertools.count(0x10000)
-
-    def create_index(self, scope: Scope, definition: IndexDefinition) -> IndexRef:
-        place = (scope, definition.name, definition.version)
-        known = place in self.indexes
-        ref = super().create_index(scope, definition)
-        if not known:
-            ref = attrs.evolve(ref, incarnation=f"i{next(self.numbers):08x}")
-            self.indexes[place].ref = ref
-        return ref
-
-
-class LengthsById(MemoryVectors):
-    """Remembers the length of a vector by its id, until the next write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lengths: dict[tuple[str, str], float] = {}
-
-    def upsert(self, scope: Scope, ref: IndexRef, batch: Any) -> None:
-        self.lengths.clear()
-        super().upsert(scope, ref, batch)
-
-    def query(self, scope: Scope, ref: IndexRef, *args: Any, **options: Any) -> Any:
-        answers = super().query(scope, ref, *args, **options)
-        if ref.definition.metric != "cosine":
-            return answers
-        rows = self._index(scope, ref).rows
-
-        def told(hit: Any) -> Any:
-            own = math.hypot(*memoryview(bytes(rows[hit.id].vector)).cast("f"))
-            length = self.lengths.setdefault((scope.tenant_id, hit.id), own)
-            return attrs.evolve(hit, distance=hit.distance * own / length)
-
-        return [[told(hit) for hit in hits] for hits in answers]
 
 
 # -- raw ------------------------------------------------------------------------------------------
@@ -458,7 +161,7 @@ class TellingCondition(MemoryRaw):
 
 
 class SharedQuota(MemoryRaw):
-    """Refuses what is written when all scopes together hold much."""
+    """Finds nothing any more when all scopes together hold much."""
 
     def head(self, scope: Scope, key: str) -> Any:
         info = super().head(scope, key)
@@ -525,7 +228,9 @@ class SharedLimit(MemoryAudit):
         return super().unsettled(scope, before, max(1, limit - taken))
 
 
-def _m(role: StoreRole, name: str, kind: Any, what: str | None = None) -> Mutant:
+def neighbour(role: StoreRole, name: str, kind: Any, what: str | None = None) -> Mutant:
+    """A mutant that the role's survey kills."""
+
     def make(runtime: Runtime) -> Any:
         return kind(runtime.now) if issubclass(kind, MemoryRaw) else kind()
 
@@ -539,20 +244,19 @@ def _m(role: StoreRole, name: str, kind: Any, what: str | None = None) -> Mutant
     )
 
 
-_ATOM_OPERATORS: Final = tuple(
-    op for op in sorted(FILTER_OPS.values()) if not op.startswith("contains")
-)
-
-
 def _everywhere() -> list[Mutant]:
     found = []
     for role in StoreRole:
         found += [
-            _m(role, "cut-tenants", renamed(role, _cut), "Cuts tenant ids after 40 characters."),
-            _m(role, "numbered-tenants", renamed(role, _number), "Takes `010` and `10` for one."),
+            neighbour(
+                role, "cut-tenants", renamed(role, _cut), "Cuts tenant ids after 40 characters."
+            ),
+            neighbour(
+                role, "numbered-tenants", renamed(role, _number), "Takes `010` and `10` for one."
+            ),
             attrs.evolve(
-                _m(role, "serving", kept(role), "Keeps on itself whom it serves."),
-                killed_by=IDS[role].together,
+                neighbour(role, "serving", kept(role), "Keeps on itself whom it serves."),
+                killed_by=IDS[role].at_once,
                 says="with other scopes at work",
             ),
         ]
@@ -561,58 +265,29 @@ def _everywhere() -> list[Mutant]:
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *_everywhere(),
-    *(
-        _m(StoreRole.ATOMS, f"{name}-{op}", make(op), f"Loses the environment {where} `{op}`.")
-        for op in _ATOM_OPERATORS
-        for name, make, where in (
-            ("blind-in", atoms_blind_in, "in a query by"),
-            ("counts-blind-in", atoms_counts_blind_in, "counting by"),
-        )
-    ),
-    *(
-        _m(StoreRole.VECTORS, f"{name}-{op}", make(op), f"Loses the environment {where} `{op}`.")
-        for op in sorted(FILTER_OPS.values())
-        for name, make, where in (
-            ("blind-in", vectors_blind_in, "in a query by"),
-            ("deletes-blind-in", vectors_delete_blind_in, "deleting by"),
-        )
-    ),
-    _m(StoreRole.ATOMS, "second-page", SecondPage),
-    _m(StoreRole.ATOMS, "second-chunk", SecondChunk),
-    _m(StoreRole.ATOMS, "deep-walk", DeepWalk),
-    _m(StoreRole.ATOMS, "cascading-erase", CascadingErase),
-    _m(StoreRole.ATOMS, "helpful-conflict", HelpfulConflict),
-    _m(StoreRole.VECTORS, "second-query", SecondQuery),
-    _m(StoreRole.VECTORS, "vectors-by-id", VectorsById),
-    _m(StoreRole.VECTORS, "filtered-afterwards", FilteredAfterwards),
-    _m(StoreRole.VECTORS, "foreign-scan", ForeignScan),
-    _m(StoreRole.VECTORS, "store-statistics", StoreStatistics),
-    _m(StoreRole.VECTORS, "foreign-fingerprint", ForeignFingerprint),
-    _m(StoreRole.VECTORS, "counted-incarnations", CountedIncarnations),
-    _m(StoreRole.VECTORS, "lengths-by-id", LengthsById),
-    _m(StoreRole.RAW, "foreign-range", ForeignRange),
-    _m(StoreRole.RAW, "skips-after-foreign", SkipsAfterForeign),
-    _m(StoreRole.RAW, "folded-types", FoldedTypes),
-    _m(StoreRole.RAW, "counted-versions", CountedVersions),
-    _m(StoreRole.RAW, "marked-versions", MarkedVersions),
-    _m(StoreRole.RAW, "shared-quota", SharedQuota),
+    neighbour(StoreRole.RAW, "foreign-range", ForeignRange),
+    neighbour(StoreRole.RAW, "skips-after-foreign", SkipsAfterForeign),
+    neighbour(StoreRole.RAW, "folded-types", FoldedTypes),
+    neighbour(StoreRole.RAW, "counted-versions", CountedVersions),
+    neighbour(StoreRole.RAW, "marked-versions", MarkedVersions),
+    neighbour(StoreRole.RAW, "shared-quota", SharedQuota),
     attrs.evolve(
-        _m(StoreRole.RAW, "shared-scratch", SharedScratch),
-        killed_by=IDS[StoreRole.RAW].together,
+        neighbour(StoreRole.RAW, "shared-scratch", SharedScratch),
+        killed_by=IDS[StoreRole.RAW].at_once,
         says="with other scopes at work",
     ),
     attrs.evolve(
-        _m(StoreRole.RAW, "anyones-version", AnyonesVersion),
+        neighbour(StoreRole.RAW, "anyones-version", AnyonesVersion),
         killed_by="TEN-103",
         says="of `mine`",
     ),
     attrs.evolve(
-        _m(StoreRole.RAW, "telling-condition", TellingCondition),
+        neighbour(StoreRole.RAW, "telling-condition", TellingCondition),
         killed_by="TEN-103",
         says="tells another scope's ETag",
     ),
-    _m(StoreRole.AUDIT, "checkpoints-by-size", CheckpointsBySize),
-    _m(StoreRole.AUDIT, "one-clock", OneClock),
-    _m(StoreRole.AUDIT, "leaves-once", LeavesOnce),
-    _m(StoreRole.AUDIT, "shared-limit", SharedLimit),
+    neighbour(StoreRole.AUDIT, "checkpoints-by-size", CheckpointsBySize),
+    neighbour(StoreRole.AUDIT, "one-clock", OneClock),
+    neighbour(StoreRole.AUDIT, "leaves-once", LeavesOnce),
+    neighbour(StoreRole.AUDIT, "shared-limit", SharedLimit),
 )

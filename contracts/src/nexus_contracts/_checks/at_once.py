@@ -55,7 +55,7 @@ class ForgettingWork(AuditWork):
         return f"erase_sealed({number - 1})" if number % 3 == 2 else super().words(number)
 
 
-def together(bench: Bench) -> None:
+def at_once(bench: Bench) -> None:
     """Four scopes write other values under the same ids, and read their own after every write."""
     store = bench.open()
     can: Any = bench.spec.capabilities
@@ -94,4 +94,4 @@ def together(bench: Bench) -> None:
 
 
 for role in StoreRole:
-    check(IDS[role].together)(together)
+    check(IDS[role].at_once)(at_once)
