@@ -14,6 +14,7 @@ _MODULES = (
     "atoms_isolation",
     "vectors",
     "vectors_isolation",
+    "vectors_states",
     "audit",
     "audit_isolation",
     "common",
