@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -400,8 +401,6 @@ def test_obstore_that_is_not_installed_is_a_setting(
 
 def test_boto3_alone_needs_no_obstore(lab: Any) -> None:
     """Who does not ask for obstore never loads it."""
-    import subprocess
-
     code = (
         "import sys, time; from pathlib import Path; import nexus_s3;"
         "from nexus_core.spi import Runtime;"
@@ -424,6 +423,40 @@ def test_boto3_alone_needs_no_obstore(lab: Any) -> None:
         check=True,
     )
     assert seen.stdout.strip() == "[] False"
+
+
+def test_a_child_that_is_forked_off_goes_by_boto3(lab: Any) -> None:
+    """obstore's threads do not survive a fork, so that the child asks by boto3 and never waits."""
+    import nexus_s3
+
+    import nexus_core
+
+    lab.put("k", b"x", if_absent=True)
+    code = (
+        "import os, signal, sys, time; from pathlib import Path; import nexus_s3;"
+        "from nexus_core.spi import Runtime, Scope;"
+        "config = nexus_s3.S3Config.model_validate_json(sys.stdin.read());"
+        "runtime = Runtime(store='f', base=Path(sys.argv[1]), now=time.time_ns);"
+        "store = nexus_s3.nexus_raw_store().factory(config, runtime);"
+        "scope = Scope('t1', 'dev'); store.head(scope, 'k');"
+        "child = os.fork();"
+        "signal.alarm(20);"
+        "found = store.head(scope, 'k').size;"
+        "done = 0 if child == 0 else os.waitpid(child, 0)[1];"
+        "os._exit(found != 1 or done)"
+    )
+    paths = [str(Path(str(m.__file__)).parents[1]) for m in (nexus_core, nexus_s3)]
+    lab.engine.asked.clear()
+    subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore", "-c"),
+            *(f"import sys; sys.path[:0] = {paths!r}; {code}", str(lab.base)),
+        ],
+        input=lab.config.model_dump_json(),
+        text=True,
+        check=True,
+    )
+    assert sorted(map(by, lab.engine.asked)) == ["boto3", "obstore", "obstore"]
 
 
 def test_sessions_decide_what_obstore_signs_with(lab: Any, s3_module: Any) -> None:

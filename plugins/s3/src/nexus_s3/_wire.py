@@ -94,7 +94,7 @@ class Wire:
         size = _size(asked.get("Body"))
         sound = len(conditions) == 1 and asked.keys() - conditions <= _PUT and size is not None
         described = _described(asked) if sound else None
-        if size is None or size > _CLASSES[-1] or described is None or _is_odd(asked["Key"]):
+        if size is None or size > _CLASSES[-1] or described is None or not _able(asked["Key"]):
             return self._usual("put_object", asked)
         expected = asked.get("IfMatch")
         data = _data(asked["Body"], asked.get("ChecksumSHA256"))
@@ -125,7 +125,7 @@ class Wire:
 
     def delete_object(self, **asked: Any) -> Any:
         """One key whatever is there; under a condition, or of a version, it is the SDK's."""
-        if not asked.keys() <= _DELETE or _is_odd(asked["Key"]):
+        if not asked.keys() <= _DELETE or not _able(asked["Key"]):
             return self._usual("delete_object", asked)
         store = self._store(asked["Bucket"])
         self._carried(lambda: self._obstore.delete(store, asked["Key"]))
@@ -133,7 +133,7 @@ class Wire:
 
     def _read(self, operation: str, asked: Mapping[str, Any], known: frozenset[str]) -> Any:
         options = _options(asked) if asked.keys() <= known else None
-        if options is None or _is_odd(asked["Key"]):
+        if options is None or not _able(asked["Key"]):
             return self._usual(operation, asked)
         if operation == "head_object":
             options["head"] = True
@@ -303,8 +303,24 @@ def refuse_ambient() -> None:
         raise ConfigurationError([problem])
 
 
-def _is_odd(name: str) -> bool:
-    return _ODD_NAME.search(name) is not None
+class _Threads:
+    """obstore's own threads, which a child that is forked off does not have, and would wait for."""
+
+    process: int | None = None
+
+    def are_here(self) -> bool:
+        """Whether this process is the first that asks, or no other was."""
+        if self.process is None:
+            self.process = os.getpid()
+        return self.process == os.getpid()
+
+
+_THREADS: Final = _Threads()
+
+
+def _able(name: str) -> bool:
+    """Whether obstore would take a name as it is, and can work in this process."""
+    return _ODD_NAME.search(name) is None and _THREADS.are_here()
 
 
 def _size(body: object) -> int | None:
