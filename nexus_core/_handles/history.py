@@ -115,6 +115,19 @@ class History:
         if version_ids:
             self._gate.call(StoreRole.RAW, run)
 
+    def forget(self, key: str) -> None:
+        """Destroy all that is kept of a key that is deleted; its markers last."""
+        after: tuple[str, str] | None = None
+        lines: list[ObjectVersion] = []
+        while True:
+            page = self.page(key, after=after, limit=MAX_PAGE)
+            lines += [each for each in page.items if not each.current]
+            after = page.next_after
+            if after is None:
+                break
+        self.purge(key, [each.version_id for each in lines if not each.marker])
+        self.purge(key, [each.version_id for each in lines if each.marker])
+
     def restore(self, key: str, version_id: str, if_match: str | None) -> RawObject:
         """Make a version the object again, unless what the key has now is protected.
 

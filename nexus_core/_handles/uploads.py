@@ -8,6 +8,7 @@ calls, and the URL can write nothing but the staging key however long it stays v
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, Final, final
 
 import attrs
@@ -15,6 +16,7 @@ import attrs
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
+from nexus_core._handles.history import History
 from nexus_core._handles.objects import Objects, RawObject, ensure_fits, raw_backend
 from nexus_core._model.canonical import canonical_json
 from nexus_core._model.errors import (
@@ -24,6 +26,7 @@ from nexus_core._model.errors import (
     IntegrityError,
     InvalidArgumentError,
     NotFoundError,
+    StoreError,
 )
 from nexus_core._model.ids import new_id
 from nexus_core._model.keys import RESERVED_ROOT
@@ -160,7 +163,7 @@ class Uploads:
             made, unchanged = self._placed(upload), True
         if (made.size, made.sha256) != (upload.size, upload.sha256):
             raise IntegrityError("the store copied other bytes than were verified")
-        self._objects.discard([upload.staging])
+        self._drop([upload.staging])
         return made, unchanged
 
     def _uploaded(self, upload: Upload) -> ObjectInfo:
@@ -174,7 +177,7 @@ class Uploads:
 
         found = self._gate.call(StoreRole.RAW, run)
         if (found.size, found.sha256) != (upload.size, upload.sha256):
-            self._objects.discard([upload.staging])
+            self._drop([upload.staging])
             raise ChecksumMismatchError("what was uploaded is not what was announced")
         return found
 
@@ -208,7 +211,21 @@ class Uploads:
             if after is None:
                 break
         self._objects.erase(old)
+        self._forget(old)
         return len(old)
+
+    def _drop(self, keys: list[str]) -> None:
+        self._objects.discard(keys)
+        self._forget(keys)
+
+    def _forget(self, keys: list[str]) -> None:
+        """Have no history keep an upload's bytes a second time. What cannot be destroyed now goes
+        with its subject, or with the scope."""
+        history = History(self._gate, self._objects)
+        if history.kept:
+            for key in keys:
+                with suppress(StoreError):
+                    history.forget(key)
 
 
 def staging_of(gate: Gate, subject: str | None) -> str:

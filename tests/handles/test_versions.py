@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -252,6 +253,32 @@ def test_a_protected_version_refuses_the_erasure(past: World) -> None:
         past.clock.time += 11_000_000
         assert n.erasure.subject("eve").objects == 1
     assert past.raw.history == {}
+
+
+def test_no_history_keeps_an_upload_a_second_time(past: World) -> None:
+    """What was uploaded is kept under its key alone once it is registered or swept; that a lock
+    keeps it where it was uploaded stops nothing."""
+    data = b"announced"
+    digest = hashlib.sha256(data).hexdigest()
+    with past.nexus.request(context()) as n:
+
+        def uploaded(key: str) -> str:
+            made = n.raw.presign_put(key, size=len(data), sha256=digest, **OWN)
+            past.raw.send(made.url.url, data)
+            return str(made.ticket)
+
+        n.raw.register(uploaded("k"))
+        assert [key for _, key in past.raw.history] == ["k"]
+        uploaded("swept")
+        past.clock.time += 2 * 86_400_000_000
+        assert n.recover(older_than=0).uploads == 1
+        assert [key for _, key in past.raw.history] == ["k"]
+
+        def locked(*_: Any) -> None:
+            raise RetentionError("the engine's own lock")
+
+        past.raw.purge = locked
+        assert n.raw.register(uploaded("l")).size == len(data)
 
 
 def test_what_the_engine_has_locked_is_said_to_stay(past: World) -> None:

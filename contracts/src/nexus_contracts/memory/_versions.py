@@ -73,7 +73,12 @@ class MemoryVersions(MemoryRaw):
                 for each in reversed(self.history[scope, name])
             ]
         places = [(line.key, line.version_id) for line in lines]
-        start = 0 if after is None else places.index(after) + 1
+        start = 0
+        if after in places:
+            start = places.index(after) + 1
+        elif after is not None:
+            # Purged since: what is left of that key was newer, or comes with the next listing.
+            start = sum(key.encode() <= after[0].encode() for key, _ in places)
         shown = tuple(lines[start : start + limit])
         more = start + limit < len(lines)
         return VersionPage(items=shown, next_after=places[start + limit - 1] if more else None)
