@@ -256,6 +256,13 @@ def took(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
+def worked(work: Callable[[], object]) -> float:
+    """Seconds that this process's own processors spent on something."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
 def show(what: str, unit: str, rates: dict[str, list[float]]) -> None:
     """One line of the table."""
     middle = {name: statistics.median(each) for name, each in rates.items() if each}
@@ -294,6 +301,19 @@ def sizes(all_of_them: dict[str, Any]) -> None:
                 gets[name].append(count / took(partial(serially, each.get, keys)))
         show(f"put {label}", "op/s", puts)
         show(f"get {label}", "op/s", gets)
+
+
+def processor(all_of_them: dict[str, Any]) -> None:
+    """What a small request costs this side: requests for each second that its processors work."""
+    puts: dict[str, list[float]] = {name: [] for name in all_of_them}
+    gets: dict[str, list[float]] = {name: [] for name in all_of_them}
+    for turn in range(ROUNDS):
+        for name, each in all_of_them.items():
+            keys = names(f"processor/{turn}", 100)
+            puts[name].append(100 / worked(partial(serially, each.put, keys, b"x" * 1024)))
+            gets[name].append(100 / worked(partial(serially, each.get, keys)))
+    show("put 1 KiB, processor", "op/s", puts)
+    show("get 1 KiB, processor", "op/s", gets)
 
 
 def many(all_of_them: dict[str, Any]) -> None:
@@ -356,6 +376,7 @@ def main() -> None:
         sys.stdout.write(f"| {name:29}{heads} |\n")
         near = contenders(info, Path(folder), "near")
         sizes(near)
+        processor(near)
         many(near)
         faults = TcpFaults([(info["host"], info["port"])], lambda _, port: port)
         road = {**info, "url": f"http://127.0.0.1:{faults.proxies[0].port}"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -225,3 +226,30 @@ def test_session_policy_reaches_one_scope(lab: Any) -> None:
     assert "arn:aws:s3:::the-bucket/v1/dev/t1/*" in text
     assert policy["Statement"][1]["Condition"] == {"StringLike": {"s3:prefix": ["v1/dev/t1/*"]}}
     assert {statement["Effect"] for statement in policy["Statement"]} == {"Allow"}
+
+
+def test_a_session_serves_more_than_one_request(
+    lab: Any, s3_module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even the shortest session of a scope's is kept until it comes to its end."""
+    given: list[Scope] = []
+
+    def fetcher(_: Any, scope: Scope) -> Any:
+        def fetch() -> dict[str, Any]:
+            given.append(scope)
+            return {
+                "access_key": s3_module.ACCESS_KEY,
+                "secret_key": s3_module.SECRET_KEY,
+                "token": f"session {len(given)}",
+                "expiry_time": (datetime.now(UTC) + timedelta(seconds=900)).isoformat(),
+            }
+
+        return fetch
+
+    monkeypatch.setattr("nexus_s3._session.Clients._fetcher", fetcher)
+    lab.reopen(role_arn="arn:aws:iam::1:role/x", sts_endpoint="aws", session_seconds=900)
+    for key in ("a", "b", "c"):
+        lab.put(key, b"x", if_absent=True)
+        assert lab.get(key) == b"x"
+    assert given == [T1]
+    assert {each.headers["x-amz-security-token"] for each in lab.engine.asked} == {"session 1"}

@@ -221,7 +221,13 @@ class Clients:
         """A client whose credentials are a session's that may touch one scope alone."""
         fetch = self._fetcher(scope)
         held = RefreshableCredentials.create_from_metadata(
-            metadata=fetch(), refresh_using=fetch, method="nexus-scope"
+            metadata=fetch(),
+            refresh_using=fetch,
+            method="nexus-scope",
+            # The library begins a quarter of an hour before the end, which is all that the
+            # shortest session has: it would be renewed for every request.
+            advisory_timeout=self._config.session_seconds // 4,
+            mandatory_timeout=self._config.session_seconds // 8,
         )
         session = _bare_session()
         session.register_component("credential_provider", CredentialResolver([_Held(held)]))

@@ -92,8 +92,8 @@ class Wire:
         """One request under one condition; whatever is larger, or unconditional, is the SDK's."""
         conditions = asked.keys() & _CONDITIONS
         size = _size(asked.get("Body"))
-        sound = len(conditions) == 1 and asked.keys() - conditions <= _PUT and size is not None
-        described = _described(asked) if sound else None
+        sound = len(conditions) == 1 and asked.get("IfNoneMatch", "*") == "*"
+        described = _described(asked) if sound and asked.keys() - conditions <= _PUT else None
         if size is None or size > _CLASSES[-1] or described is None or not _able(asked["Key"]):
             return self._usual("put_object", asked)
         expected = asked.get("IfMatch")
