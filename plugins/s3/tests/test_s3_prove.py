@@ -73,6 +73,20 @@ def test_engine_that_spoils_metadata_is_refused(lab: Any) -> None:
     assert [problem.path for problem in caught.value.problems] == ["bucket"]
 
 
+def test_engine_that_hides_names_is_refused(lab: Any) -> None:
+    """An engine whose listing leaves out what lies below another name is a configuration error."""
+
+    def hide(asked: Any, answer: Any) -> Any:
+        if asked.method == "GET" and not asked.key:
+            answer.body = answer.body.replace(b"below", b"other")
+        return answer
+
+    lab.engine.after = hide
+    with pytest.raises(ConfigurationError) as caught:
+        lab.prove()
+    assert [problem.code for problem in caught.value.problems] == ["store.listing"]
+
+
 def test_unreachable_engine_proves_nothing(lab: Any) -> None:
     """An engine that fails while it is asked is unavailable, and no answer is made up."""
     lab.engine.before = lambda asked: type(lab.engine).answer.__globals__["Answer"](503)

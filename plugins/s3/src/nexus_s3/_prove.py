@@ -47,8 +47,9 @@ _SECONDS: Final = 60
 def prove(config: S3Config, runtime: Runtime) -> Mapping[str, Proof]:
     """Try the engine in every bucket; return what it honours, by name.
 
-    Raises ``ConfigurationError`` where metadata does not come back as it was sent, without which
-    nothing works, and an error of the tree where the engine cannot be asked.
+    Raises ``ConfigurationError`` where metadata does not come back as it was sent or a listing is
+    not whole, without which nothing works, and an error of the tree where the engine cannot be
+    asked.
     """
     clients = Clients(config, runtime)
     try:
@@ -90,6 +91,7 @@ class _Probe:
         error: StoreError | None = None
         try:
             self._check_metadata()
+            self._check_listing()
             return {
                 "conditional_create": self._holds(self._creates),
                 "conditional_replace": self._holds(self._replaces),
@@ -173,6 +175,23 @@ class _Probe:
                         what=f"the engine does not keep metadata (x-amz-meta-{HEADER}) as it was",
                         fix="use another engine, or its newest version",
                         code="store.metadata",
+                    )
+                ]
+            )
+
+    def _check_listing(self) -> None:
+        # Engines that keep objects as files list `a`, and nothing that is stored below `a/`.
+        names = {self._target(name).key for name in ("listed", "listed/below")}
+        for name in sorted(names):
+            self._put(self._target(name), _BODY)
+        if names - {name.removeprefix(self.home) for name in self._listed(self.clients.own())}:
+            raise ConfigurationError(
+                [
+                    Problem(
+                        path=self.setting,
+                        what="the engine does not list objects that lie below another's name",
+                        fix="use another engine: listings and erasures would miss objects",
+                        code="store.listing",
                     )
                 ]
             )
