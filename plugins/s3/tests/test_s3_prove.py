@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from nexus_core.spi import ConfigurationError, Scope, UnavailableError, UnsupportedError
@@ -78,7 +79,7 @@ def test_engine_that_hides_names_is_refused(lab: Any) -> None:
 
     def hide(asked: Any, answer: Any) -> Any:
         if asked.method == "GET" and not asked.key:
-            answer.body = answer.body.replace(b"below", b"other")
+            return attrs.evolve(answer, body=answer.body.replace(b"below", b"other"))
         return answer
 
     lab.engine.after = hide
