@@ -420,7 +420,11 @@ def test_s3_what_the_engine_has_locked_is_said_to_stay(
     pinned = {"Bucket": config.bucket, "Key": "v1/dev/t1/k", "VersionId": line.version_id}
     there.client.put_object_legal_hold(**pinned, LegalHold={"Status": "ON"})
     store.delete(T1, "k")
-    for refused in (lambda: store.erase(T1), lambda: store.purge(T1, "k", [line.version_id])):
+    attempts: list[Callable[[], object]] = [
+        lambda: store.erase(T1),
+        lambda: store.purge(T1, "k", [line.version_id]),
+    ]
+    for refused in attempts:
         with pytest.raises(RetentionError) as caught:
             refused()
         assert (caught.value.ids, caught.value.outcome) == (("k",), Outcome.UNKNOWN)
