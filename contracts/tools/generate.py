@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -45,8 +47,6 @@ def main(arguments: list[str]) -> int:
     DOCS.mkdir(exist_ok=True)
     REQUIREMENTS.write_text(text, encoding="utf-8")
     if arguments:
-        # Some mutants write to the log, which nobody has to read here.
-        logging.getLogger().addHandler(logging.NullHandler())
         MATRIX.write_text(matrix_page(), encoding="utf-8")
     return 0
 
@@ -94,12 +94,24 @@ def kills() -> dict[str, list[str]]:
     """For each requirement, those of the extended profile too, the names of the mutants that fail
     it; random schedules are as many as in the core profile, for it is to end today."""
     found: dict[str, list[str]] = {each.id: [] for each in catalogue()}
-    for mutant in mutants():
-        harness = harness_for(mutant)
-        for requirement in applicable(harness, Profile.EXTENDED):
-            if run_one(harness, requirement).status is Status.FAILED:
-                found[requirement.id].append(mutant.name)
+    names = [mutant.name for mutant in mutants()]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        for name, ids in zip(names, pool.map(killers, names), strict=True):
+            for each in ids:
+                found[each].append(name)
     return found
+
+
+def killers(name: str) -> list[str]:
+    """The requirements that fail one mutant."""
+    # Some mutants write to the log, which nobody has to read here.
+    logging.getLogger().addHandler(logging.NullHandler())
+    harness = harness_for(next(mutant for mutant in mutants() if mutant.name == name))
+    return [
+        requirement.id
+        for requirement in applicable(harness, Profile.EXTENDED)
+        if run_one(harness, requirement).status is Status.FAILED
+    ]
 
 
 def matrix_page() -> str:

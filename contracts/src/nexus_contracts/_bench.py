@@ -182,16 +182,26 @@ class Bench:
     def fresh(self) -> Iterator[Any]:
         """The backend on a fresh empty store, which is closed and removed at once: for checks that
         need hundreds of them."""
+        with self.fresh_place() as place:
+            yield place.store
+
+    @contextmanager
+    def fresh_place(self) -> Iterator[Place]:
+        """``fresh``, but one that can be opened again."""
         namespace = self.provisioned()
-        store = self.watched(self.harness.build(namespace, self.clock))
+        place = Place(self, namespace, self.watched(self.harness.build(namespace, self.clock)))
         try:
-            yield store
+            yield place
         finally:
-            self._open.remove(store.backend)
             self._folders.remove(namespace.path)
-            # Not through the watch: what is remembered as the last call is the check's own.
-            store.backend.close()
+            self.release(place.store)
             shutil.rmtree(namespace.path, ignore_errors=True)
+
+    def release(self, store: Any) -> None:
+        """Close a store before the check is over."""
+        self._open.remove(store.backend)
+        # Not through the watch: what is remembered as the last call is the check's own.
+        store.backend.close()
 
     def back_door(self, namespace: Namespace) -> BackDoor | None:
         """The way below the SPI, where the harness has one."""
@@ -281,6 +291,22 @@ class Bench:
         raise Violation(
             f"{message}: expected {kind.__name__}, but it returned a {type(answer).__name__}"
         )
+
+
+@attrs.define
+class Place:
+    """A store, and where it is."""
+
+    bench: Bench
+    namespace: Namespace
+    store: Any
+
+    def open_again(self) -> Any:
+        """Close the store and open it once more, as a new process would; gives the new one."""
+        self.bench.release(self.store)
+        built = self.bench.harness.build(self.namespace, self.bench.clock)
+        self.store = self.bench.watched(built)
+        return self.store
 
 
 def subject_module(spec: BackendSpec, backend: Backend) -> ModuleType:

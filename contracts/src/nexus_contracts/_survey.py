@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from nexus_contracts._bench import Bench
-from nexus_contracts._twins import Call, Perform, interference
+from nexus_contracts._twins import OPEN_AGAIN, Call, Perform, interference
 from nexus_core import Scope
 
 _LONG: Final = "a" * 62
@@ -20,17 +20,20 @@ _LONG: Final = "a" * 62
 SCOPES: Final = (
     Scope(_LONG + "a", "dev"),
     Scope(_LONG + "a", "prod"),
-    Scope("10", "staging"),
+    Scope(_LONG + "a", "staging"),
     Scope(_LONG + "b", "dev"),
-    Scope("010", "dev"),
     Scope("1e1", "dev"),
-    Scope("10", "prod"),
+    Scope("010", "dev"),
+    Scope("010", "prod"),
     Scope("10", "dev"),
+    Scope("10", "prod"),
+    Scope("10", "staging"),
 )
-FIRST, LAST = SCOPES[0], SCOPES[-1]
-# The tenants of the subjects in another environment: they do what there is to do most thoroughly.
-SIBLINGS: Final = (SCOPES[1], SCOPES[6])
-BULKY: Final = SCOPES[2]
+# One of each environment, before all others, among them and after them.
+SUBJECTS: Final = (SCOPES[0], SCOPES[6], SCOPES[-1])
+# Two subjects' tenants in another environment: they do what there is to do most thoroughly.
+SIBLINGS: Final = (SCOPES[1], SCOPES[8])
+BULKY: Final = SCOPES[7]
 # One word to whoever folds case.
 WORDS: Final = ("Word", "word", "WORD")
 
@@ -70,21 +73,33 @@ class Land(Protocol):
 
 
 def survey(bench: Bench, land: Land, how: Perform) -> None:
-    """Write the schedule, and run it for the eyes of who comes first and of who comes last."""
+    """Write the schedule, and run it for the eyes of each subject."""
     script = Script()
     places = list(enumerate(SCOPES))
+    subjects = [(place, scope) for place, scope in places if scope in SUBJECTS]
     for place, scope in places:
         land.load(script, place, scope)
     land.bulk(script, BULKY)
     for place, scope in places:
         # Also by neighbours: an answer that is kept for the wrong scope was somebody's first.
-        if scope in (FIRST, LAST, *SIBLINGS):
+        if scope in (*SUBJECTS, *SIBLINGS):
             land.ask(script, place, scope)
     for place, scope in places:
         land.change(script, place, scope)
         if scope in SIBLINGS:
             land.ravage(script, place, scope)
-    for place, scope in (places[0], places[-1]):
+            script.add(scope, "erase")
+    if bench.harness.survives_reopen:
+        for scope in SUBJECTS:
+            script.add(scope, OPEN_AGAIN)
+    for place, scope in subjects:
         land.ask(script, place, scope)
-    for subject in (FIRST, LAST):
+    # Whoever comes back after the end begins anew.
+    for place, scope in subjects:
+        script.add(scope, "erase")
+        script.add(scope, "erase")
+        land.load(script, place, scope)
+    for place, scope in subjects:
+        land.ask(script, place, scope)
+    for subject in SUBJECTS:
         interference(bench, script.calls, subject, how=how)

@@ -19,13 +19,15 @@ from typing import Any, Final
 
 import attrs
 
-from nexus_contracts._bench import Bench, Indeterminate, Violation
+from nexus_contracts._bench import Bench, Indeterminate, Place, Violation
 from nexus_contracts._watch import short
 from nexus_core import NexusError, Scope
 
 OPAQUE: Final = frozenset(("etag", "version_id", "incarnation"))
 # An engine's clock may tick in seconds: whether two times are equal is chance, and nobody's secret.
 TIMES: Final = frozenset(("modified_at",))
+# A call that is none of the backend's: it is closed, and opened on the same place.
+OPEN_AGAIN: Final = "open again"
 # So many values of one kind have to agree in a character before it counts as part of their form.
 ENOUGH: Final = 6
 
@@ -78,16 +80,20 @@ def perform(backend: Any, call: Call, results: Mapping[int, Any]) -> Any:
 
 
 def transcript(
-    backend: Any,
+    place: Place,
     calls: Sequence[tuple[int, Call]],
     subject: Scope,
     how: Perform = perform,
 ) -> Account:
     """Make the calls in order, and write down what the subject saw, renamed."""
+    backend = place.store
     results: dict[int, Any] = {}
     names: dict[tuple[str, Any], str] = {}
     seen = Account()
     for number, call in calls:
+        if call.method == OPEN_AGAIN:
+            backend = place.open_again()
+            continue
         try:
             results[number] = how(backend, call, results)
             answer = plain(results[number], names) if call.scope == subject else None
@@ -124,8 +130,8 @@ def interference(
 
     def run(part: Sequence[tuple[int, Call]]) -> Account:
         # Closed at once: a large schedule is run many times over while it is made smaller.
-        with bench.fresh() as store:
-            return transcript(store, part, subject, how)
+        with bench.fresh_place() as place:
+            return transcript(place, part, subject, how)
 
     before, beside, after = run(own), run(numbered), run(own)
     if before.answers != after.answers:

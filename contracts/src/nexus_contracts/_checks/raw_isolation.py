@@ -15,6 +15,7 @@ from nexus_contracts._twins import Call, Ref, interference, interleaved, perform
 from nexus_core import Request, Scope
 from nexus_core.spi import (
     Body,
+    ByteRange,
     NotFoundError,
     PreconditionFailedError,
     StoreError,
@@ -146,6 +147,9 @@ def conditional(
     calls: list[tuple[str, Callable[[str], object]]] = [
         ("open", lambda etag: read(store, "mine", scope, if_match=etag)),
     ]
+    if can.ranges:
+        some = partial(read, store, "mine", scope, range=ByteRange(0, 1))
+        calls.append(("open of a range", lambda etag: some(if_match=etag)))
     if can.conditional_replace:
         body = partial(Body, b"new")
         calls.append(

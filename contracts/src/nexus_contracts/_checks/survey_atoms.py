@@ -13,13 +13,40 @@ from nexus_contracts._registry import check
 from nexus_contracts._survey import SCOPES, WORDS, Script, survey
 from nexus_contracts._twins import perform
 from nexus_core import Scope
-from nexus_core.spi import Insert, Record, Remove, Replace, Require, StoreRole
+from nexus_core.spi import (
+    COLLECTIONS,
+    Eq,
+    Filter,
+    In,
+    Insert,
+    Ne,
+    NotIn,
+    Record,
+    Remove,
+    Replace,
+    Require,
+    StoreRole,
+)
 
-SHARED = tuple(sorted((*ODD_IDS[:-1], *(f"s{number:02}" for number in range(48))), key=str.encode))
+SHARED = tuple(sorted((*ODD_IDS, *(f"s{number:02}" for number in range(48))), key=str.encode))
 OWN = tuple(f"own{place}" for place in range(len(SCOPES)))
 # Also past the end of what all have: a page that goes on may go on elsewhere.
 LATE = tuple(f"z{place}" for place in range(len(SCOPES)))
 FILLER = [f"nobody{number:04}" for number in range(950)]
+
+
+OTHERS = tuple(sorted(set(COLLECTIONS) - {"atoms", "edges"}))
+# Values that are false or nothing to a careless test, and lists of values that go out in parts.
+VALUES: tuple[Filter, ...] = (
+    Eq("train_ok", value=True),
+    Eq("train_ok", value=False),
+    Ne("train_ok", value=True),
+    Eq("position", 0),
+    Eq("position", 1),
+    Eq("retain_until", 0),
+    In("kind", (*(f"none{number}" for number in range(150)), "data")),
+    NotIn("position", tuple(range(1000, 1150))),
+)
 
 
 class AtomLand:
@@ -28,6 +55,8 @@ class AtomLand:
     def __init__(self, bench: Bench) -> None:
         can: Any = bench.spec.capabilities
         usable = [where for where, _ in FILTERS if operators(where) <= can.filter_ops]
+        usable += [each for each in VALUES if operators(each) <= can.filter_ops]
+        self.all_filters = usable
         # One for each set of operators, the last, which asks most of them.
         self.filters = list({frozenset(operators(where)): where for where in usable}.values())
         self.most = can.max_batch
@@ -48,6 +77,8 @@ class AtomLand:
             records.append(edge(f"n{depth}", f"twig{place}-{depth}"))
             records.append(edge(f"root{place}-{depth}", f"n{depth}"))
             records.append(edge(f"s{depth:02}", f"s{depth + place + 1:02}"))
+        for name in OTHERS:
+            records += [record(each, name) for each in ("both", f"own{place}", "y" * 128)]
         self._insert(script, scope, records)
 
     def _insert(self, script: Script, scope: Scope, records: list[Record]) -> None:
@@ -64,14 +95,24 @@ class AtomLand:
         everyone = [*SHARED, *OWN, *LATE]
         for wanted in (everyone, everyone + FILLER, FILLER + everyone):
             script.add(scope, "get", "atoms", wanted)
-        script.add(scope, "get", "edges", [f"n{d}>twig{p}-{d}" for d in range(5) for p in range(8)])
+        script.add(
+            scope,
+            "get",
+            "edges",
+            [f"n{d}>twig{p}-{d}" for d in range(5) for p in range(len(SCOPES))],
+        )
+        for each in self.all_filters:
+            script.add(scope, "query", "atoms", each, limit=1000)
         for where in (None, *self.filters):
-            script.add(scope, "query", "atoms", where, limit=1000)
             script.add(scope, "query", "atoms", where, after="own", limit=3)
             script.add(scope, "count", "atoms", where)
         for after in (*OWN, *SHARED[::7], *LATE):
             for limit in (1, 7):
                 script.add(scope, "query", "atoms", None, after=after, limit=limit)
+        for name in OTHERS:
+            script.add(scope, "get", name, ["both", *OWN, "y" * 128])
+            script.add(scope, "query", name, None, limit=1000)
+            script.add(scope, "count", name, None)
         script.add(scope, "query", "edges", None, limit=1000)
         script.add(scope, "count", "edges", None)
         for start, way in ((["n0"], "down"), (["n5"], "up"), (["n1", "s08"], "up")):
@@ -99,6 +140,9 @@ class AtomLand:
             [Remove("edges", "n2>n3"), Insert(edge("n1", "n4"))],
         ):
             script.add(scope, "commit", batch)
+        for name in OTHERS:
+            script.add(scope, "commit", [Insert(record(foreign, name))])
+            script.add(scope, "commit", [Remove(name, "both")])
 
     def ravage(self, script: Script, place: int, scope: Scope) -> None:
         """Half of it one by one, and then all."""

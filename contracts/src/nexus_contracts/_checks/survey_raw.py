@@ -15,11 +15,11 @@ from nexus_core.spi import Body, ByteRange, ObjectAttributes, StoreRole
 
 SHARED = (
     *JOINED,
-    *("K", "k/m", "k%2fm", "k_", "ﬁ", "é", "日本", "x" * 300, "deep/" * 20 + "end"),
+    *("K", "k/m", "k%2fm", "k_", "ﬁ", "é", "日本", "🧪", "x" * 300, "deep/" * 20 + "end"),
     *(f"s/{number:02}" for number in range(12)),
 )
 OWN = tuple(f"own/{place}" for place in range(len(SCOPES)))
-MUCH = 16 << 20
+MUCH = 3 << 20
 
 
 class RawLand:
@@ -29,6 +29,7 @@ class RawLand:
         can: Any = bench.spec.capabilities
         self.can = can
         self.first: dict[Scope, int] = {}
+        self.shared = (*SHARED, "y" * min(900, can.max_key_bytes))
         self.much = bytes(min(MUCH, can.max_object_bytes or MUCH))
 
     def _put(
@@ -45,23 +46,32 @@ class RawLand:
 
     def load(self, script: Script, place: int, scope: Scope) -> None:
         """The shared keys and the own one."""
-        for number, key in enumerate((*SHARED, OWN[place])):
+        for number, key in enumerate((*self.shared, OWN[place])):
             made = self._put(script, place, scope, key, number + place)
-            self.first.setdefault(scope, made)
+            if number == 0:
+                self.first[scope] = made
+        for key, data in (
+            ("plain", b"plain" * 1000),
+            # One to whoever looks at the size and the beginning.
+            ("twin", b"t" * 65_536 + bytes([place])),
+        ):
+            plain = {"owner": str(place)} if place % 2 else {}
+            given = ObjectAttributes(content_type="text/plain", metadata=plain, system={})
+            script.add(scope, "put", key, data, given)
 
     def bulk(self, script: Script, scope: Scope) -> None:
-        """One object of many megabytes."""
+        """One object of some megabytes."""
         given = ObjectAttributes(content_type="text/plain", metadata={}, system={})
         script.add(scope, "put", "bulk", self.much, given)
 
     def ask(self, script: Script, place: int, scope: Scope) -> None:
         """Every key, every range, and listings from every place."""
-        for key in (*SHARED, *OWN):
+        for key in (*self.shared, *OWN, "plain", "twin"):
             script.add(scope, "head", key)
             script.add(scope, "read", key)
         if self.can.ranges:
             for span in (ByteRange(0, 3), ByteRange(1, None), ByteRange.last(2)):
-                for key in ("k", OWN[place - 1], "s/07"):
+                for key in ("k", OWN[place - 1], "s/06", "s/07", "🧪", "twin"):
                     script.add(scope, "read", key, range=span)
         script.add(scope, "read", SHARED[0], if_match=Ref(self.first[scope], ("etag",)))
         for prefix in ("", "k", "s/", "own/", "b", "deep/", "x" * 299):

@@ -15,12 +15,21 @@ from nexus_contracts._registry import check
 from nexus_contracts._survey import SCOPES, Script, survey
 from nexus_contracts._twins import Call
 from nexus_core import Scope
-from nexus_core.spi import IndexDefinition, StoreRole, VectorBatch, Vectors
+from nexus_core.spi import Eq, Filter, In, IndexDefinition, StoreRole, VectorBatch, Vectors
 
-SHARED = tuple(sorted((*ODD_IDS[:-1], *(f"s{number:02}" for number in range(48))), key=str.encode))
+SHARED = tuple(sorted((*ODD_IDS, *(f"s{number:02}" for number in range(48))), key=str.encode))
 OWN = tuple(f"own{place}" for place in range(len(SCOPES)))
 # Also past the end of what all have: a page that goes on may go on elsewhere.
 LATE = tuple(f"z{place}" for place in range(len(SCOPES)))
+
+
+# Values that are false or nothing to a careless test, and a list that goes out in parts.
+VALUES: tuple[Filter, ...] = (
+    Eq("good", value=False),
+    Eq("page", 0),
+    Eq("label", ""),
+    In("page", (*range(1000, 1150), 1)),
+)
 
 
 class VectorLand:
@@ -30,7 +39,8 @@ class VectorLand:
         can: Any = bench.spec.capabilities
         self.can = can
         self.bench = bench
-        self.filters = [where for where, _ in FILTERS if operators(where) <= can.filter_ops]
+        usable = [*(where for where, _ in FILTERS), *VALUES]
+        self.filters = [where for where in usable if operators(where) <= can.filter_ops]
         main = definition(bench, 3)
         others = sorted(can.metrics - {main.metric})
         self.shapes = [main, *(definition(bench, 3, each, name=each) for each in others)]
@@ -87,7 +97,11 @@ class VectorLand:
         for shape in self.shapes[1:]:
             script.add(scope, "query", shape.name, three, 20, include_vectors=True)
             script.add(scope, "query", shape.name, one, 5, where=self.filters[0])
-        script.add(scope, "get", "main", [*SHARED, *OWN, *LATE])
+        script.add(scope, "query", "main", one, 100, version=2, **both)
+        script.add(scope, "scan", "main", limit=1000, version=2)
+        script.add(scope, "count", "main", self.filters[0], version=2)
+        for version in (1, 2):
+            script.add(scope, "get", "main", [*SHARED, *OWN, *LATE], version=version)
         for after in (None, *OWN, *SHARED[::9], *LATE):
             script.add(scope, "scan", "main", after=after, limit=7)
         script.add(scope, "scan", "main", limit=1000)
@@ -123,8 +137,9 @@ def act(backend: Any, call: Call, _results: Mapping[int, Any]) -> Any:
     if call.method in ("create_index", "list_indexes", "get_index", "erase"):
         return getattr(backend, call.method)(call.scope, *call.args)
     name, *args = call.args
-    ref = backend.get_index(call.scope, name, 1)
-    return getattr(backend, call.method)(call.scope, ref, *args, **call.kwargs)
+    options = dict(call.kwargs)
+    ref = backend.get_index(call.scope, name, options.pop("version", 1))
+    return getattr(backend, call.method)(call.scope, ref, *args, **options)
 
 
 @check(IDS[StoreRole.VECTORS].survey)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from nexus_contracts._bench import SCOPES, SUBJECTS, Bench
@@ -25,7 +26,7 @@ from nexus_contracts._checks.vectors import (
 from nexus_contracts._registry import check
 from nexus_contracts._twins import Call, interference, interleaved
 from nexus_core import Scope, VectorItem
-from nexus_core.spi import Eq, Ge, IndexLockedError, Ne, NotFoundError, Or
+from nexus_core.spi import Eq, Ge, IndexLockedError, Ne, NotFoundError, Or, StaleReferenceError
 
 check("CFG-301")(ready_check_is_silent)
 check("CFG-302")(unprovisioned_is_refused)
@@ -152,11 +153,38 @@ def vectors_ids_are_per_scope(bench: Bench) -> None:
             found is not None and len(found.vector) == 4 * (2 + number),
             f"{scope} lost its row to a scope that has the same id",
         )
+    stranger = Scope(scopes[0].tenant_id, "staging")
+    for scope, ref in refs.items():
+        _refused_to(bench, store, stranger, ref)
+        bench.expect(
+            store.count(scope, ref, None) == 1, f"{stranger} reached {scope} by its reference"
+        )
     store.delete(scopes[0], refs[scopes[0]], ["same"])
     for scope in scopes[1:]:
         bench.expect(
             store.count(scope, refs[scope], None) == 1, f"{scopes[0]} deleted {scope}'s row"
         )
+
+
+def _refused_to(bench: Bench, store: Any, stranger: Scope, ref: Any) -> None:
+    """Every call on an index of another scope, with its own reference."""
+    row = [1.0] * ref.definition.dimension
+    calls: dict[str, Callable[[], object]] = {
+        "get": lambda: store.get(stranger, ref, ["same"]),
+        "query": lambda: store.query(stranger, ref, one(row), 1),
+        "count": lambda: store.count(stranger, ref, None),
+        "scan": lambda: store.scan(stranger, ref),
+        "statistics": lambda: store.statistics(stranger, ref),
+        "upsert": lambda: store.upsert(stranger, ref, batch({"same": row})),
+        "delete": lambda: store.delete(stranger, ref, ["same"]),
+        "delete_where": lambda: store.delete_where(stranger, ref, Eq("kind", "data")),
+    }
+    for name, call in calls.items():
+        with suppress(NotFoundError, StaleReferenceError):
+            call()
+            bench.fail(f"{name} in {stranger} took the reference of another scope's index")
+    with suppress(StaleReferenceError):
+        store.drop_index(stranger, ref)
 
 
 @check("TEN-304")
