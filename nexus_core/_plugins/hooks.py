@@ -7,6 +7,7 @@ without awaiting it. Each is a fault here, before anything is registered.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import FunctionType, ModuleType
@@ -26,6 +27,8 @@ HOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     for name, value in vars(hookspecs).items()
     if hasattr(value, f"{hookspecs.PROJECT}_spec")
 }
+# Every hook by the word that says what it is for: `audit`, `atom`, `observe`.
+_WORDS: Final[Mapping[str, str]] = {name.split("_")[1]: name for name in HOOKS}
 
 
 @attrs.frozen
@@ -108,8 +111,8 @@ def by_name(hook: str, function: FunctionType) -> Callable[..., Any]:
 
 def _faults_of(name: str, value: object, mark: Mapping[str, object]) -> Iterator[Fault]:
     if name not in HOOKS:
-        hint = did_you_mean(name, HOOKS)
-        yield broken(f"{name} is not a hook", hint or f"hooks are {', '.join(HOOKS)}")
+        hint = _meant(name) or f"hooks are {', '.join(HOOKS)}"
+        yield broken(f"{name} is not a hook", hint)
         return
     if not isinstance(value, FunctionType):
         yield broken(f"{name} is not a plain function", "write it with def, in the module")
@@ -129,6 +132,13 @@ def _faults_of(name: str, value: object, mark: Mapping[str, object]) -> Iterator
         return
     for parameter in parameters:
         yield from _faults_of_argument(name, parameter)
+
+
+def _meant(name: str) -> str:
+    """What was meant: `nexus_audit_store` is an audit hook first, and only then like others."""
+    word = name.removeprefix(f"{hookspecs.PROJECT}_").partition("_")[0]
+    close = difflib.get_close_matches(word, _WORDS, n=1, cutoff=0.6)
+    return did_you_mean(_WORDS[close[0]] if close else name, HOOKS)
 
 
 def _faults_of_argument(hook: str, parameter: inspect.Parameter) -> Iterator[Fault]:

@@ -236,6 +236,11 @@ def _call_faults(what: str, function: object, *arguments: str) -> Iterator[Fault
         yield broken(f"{what} cannot be called", fix)
     elif inspect.iscoroutinefunction(function):
         yield broken(f"{what} is async", fix)
+    elif missing := getattr(function, "__abstractmethods__", None):
+        yield broken(
+            f"{what} is a class that lacks {', '.join(sorted(missing))}",
+            "write every method that its base class leaves abstract",
+        )
     elif not _takes(function, len(arguments)):
         yield broken(f"{what} does not take {len(arguments)} arguments", fix)
 
