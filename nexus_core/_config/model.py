@@ -258,7 +258,7 @@ class File(Table):
     """Folder for what `nexus init` and `nexus doctor` proved of stores that need it."""
 
     keys: KeysTable
-    """Where the root secret is."""
+    """Where the root secret is: `root = { file = "PATH" }`, or `root = { env = "VARIABLE" }`."""
 
     stores: Annotated[dict[Name, StoreTable], Field(min_length=1)]
     """Stores by a name of your own."""

@@ -75,7 +75,9 @@ def explain(
             known = {*_names(model, place[:-1]), *(beside if len(place) == 1 else ())}
             fix = did_you_mean(str(place[-1]), known) or _offer(known)
         elif not fix:
-            fix = _description(field) or "see `nexus config schema`"
+            verb = "add it" if each["type"] == "missing" else "correct it"
+            text = _description(field)
+            fix = f"{verb}. {text}" if text else f"{verb}; see `nexus config schema`"
         found[Problem(path=path_of((*at, *place)), what=what, fix=fix, code=code)] = None
     return list(found)
 

@@ -117,7 +117,7 @@ def test_a_harmless_message_is_shown(value: str, message: str, shown: str) -> No
     said = message
     (problem,) = problems(Loud, {"place": value}).values()
     assert problem.what == shown
-    assert problem.fix == "Where it is: a path or sqlite:///file.db"
+    assert problem.fix == "correct it. Where it is: a path or sqlite:///file.db"
 
 
 @pytest.mark.parametrize(
