@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 import pytest
 from nexus_contracts import BackendHarness, Namespace
+from nexus_contracts._catalogue import catalogue
 from nexus_contracts._configured import UnsafeStoreError, configured_harness
 from nexus_contracts.memory import memory_specs
 
@@ -109,6 +110,47 @@ def test_contracts_command_usage(
     """What cannot be understood ends with 2 and words."""
     assert main(["conformance", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import pytest", "pip install 'nexus-contracts[pytest]'"),
+        ("import no_such_engine", "its_harness is there; install or mend what it imports"),
+        ("from json import nothing", "its_harness is there; install or mend what it imports"),
+    ],
+)
+def test_contracts_command_names_what_an_import_lacks(
+    beside: Path,
+    source: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A harness whose imports fail is not called misspelt: what is missing is named."""
+    (beside / "its_harness.py").write_text(source, encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    assert main(["conformance", "run", "--harness", "its_harness:harness"]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "spelt" not in err
+
+
+def test_contracts_command_runs_a_test_module_without_pytest(
+    beside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A module that also makes tests gives its harness where there is no pytest; the test itself
+    says what it needs."""
+    text = f"{HARNESS}\nfrom nexus_contracts import conformance_tests\n"
+    text += "test_conformance = conformance_tests(good)\n"
+    (beside / "tested_harness.py").write_text(text, encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    words = ["--harness", "tested_harness:good", "--only", "RAW-001"]
+    assert main(["conformance", "run", *words]) == 1
+    assert "1 passed" in capsys.readouterr().out
+    module = sys.modules.pop("tested_harness")
+    with pytest.raises(ModuleNotFoundError, match=r"RAW-001 needs pytest.*contracts\[pytest\]"):
+        module.test_conformance(next(each for each in catalogue() if each.id == "RAW-001"))
 
 
 def test_contracts_command_explains(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -15,7 +15,15 @@ from nexus_contracts.zoo import variant_harness
 from nexus_contracts.zoo._mutant import vacant
 
 from nexus_core._spi.spec import ABC_OF
-from nexus_core.spi import Backend, Durability, RawCapabilities, Runtime, StoreRole
+from nexus_core.spi import (
+    Backend,
+    Durability,
+    Problem,
+    RawBackend,
+    RawCapabilities,
+    Runtime,
+    StoreRole,
+)
 
 RAW: Final = variant_harness(StoreRole.RAW)
 FEW: Final = ("RAW-001", "RAW-002", "CFG-101", "CFG-102", "CFG-103", "DUR-101", "TEN-101")
@@ -85,6 +93,48 @@ def test_contracts_hostile_harness_is_not_conformant(name: str) -> None:
     report = run(harness, only=FEW)
     assert report.verdict in (Verdict.NOT_CONFORMANT, Verdict.ERROR), report.verdict
     assert report.of_status(Status.FAILED, Status.ERROR)
+
+
+def takes_nothing() -> None:
+    """A factory of no arguments."""
+
+
+class Half(RawBackend):
+    """A store without most methods of its role."""
+
+    def __init__(self, _config: object, _runtime: Runtime) -> None:
+        pass
+
+    def check(self) -> Sequence[Problem]:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+def make_half(config: object, runtime: Runtime) -> Backend:
+    return Half(config, runtime)  # type: ignore[abstract]  # that is what is tested
+
+
+@pytest.mark.parametrize("factory", [Half, make_half])
+def test_contracts_missing_methods_are_the_backends_fault(factory: Any) -> None:
+    """A class without methods of its role is not conformant, however it is made, and the message
+    names the factory, the class and the methods."""
+    report = run(with_factory(factory), only=FEW)
+    assert report.verdict is Verdict.NOT_CONFORMANT
+    assert report.of_status(Status.ERROR) == ()
+    line = next(each for each in report.requirements if each.id == "RAW-001")
+    assert f"the factory {factory.__name__} " in line.message
+    assert "abstract class Half" in line.message
+    assert all(name in line.message for name in ("delete", "erase", "head", "list", "open", "put"))
+
+
+def test_contracts_a_factory_that_cannot_be_called_is_the_backends_fault() -> None:
+    """A factory that takes other arguments is not conformant, and is named."""
+    report = run(with_factory(takes_nothing), only=FEW)  # type: ignore[arg-type]
+    assert report.verdict is Verdict.NOT_CONFORMANT
+    line = next(each for each in report.requirements if each.id == "RAW-001")
+    assert "the factory takes_nothing gives no raw backend" in line.message
 
 
 GARBAGE: Final[Mapping[str, Callable[[], object]]] = {

@@ -173,12 +173,22 @@ def _named(text: str) -> BackendHarness:
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
-        raise UsageError(f"{module} cannot be imported: {error}", "is it spelt right?") from None
+        raise UsageError(f"{module} cannot be imported: {error}", _cure(module, error)) from None
     finally:
         sys.path.remove("")
     if not isinstance(found, BackendHarness):
         raise UsageError(f"{text} is not a BackendHarness", f"it is a {type(found).__name__}")
     return found
+
+
+def _cure(module: str, error: ImportError) -> str:
+    """What to do about an import that failed: that of the module, or of what it needs itself."""
+    absent = error.name or ""
+    if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{absent}."):
+        return "is it spelt right, and does the command run in its folder?"
+    if absent.partition(".")[0] == "pytest":
+        return "it imports pytest: pip install 'nexus-contracts[pytest]'"
+    return f"{module} is there; install or mend what it imports"
 
 
 def _run(

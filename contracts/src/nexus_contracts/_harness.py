@@ -6,13 +6,17 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import attrs
 
 from nexus_contracts.faults._model import FaultInjector
+from nexus_core import PluginContractError
 from nexus_core._spi.capabilities import CAPABILITIES_OF
 from nexus_core.spi import Backend, BackendSpec, Proof, Runtime, SignedUrl
+
+# How Python begins to say that a class lacks methods, and which.
+_ABSTRACT: Final = "Can't instantiate abstract class"
 
 Reality = Literal["real", "emulator", "memory"]
 # Sends a signed request with a body; gives the status, as HTTP has them, and what was answered.
@@ -104,9 +108,26 @@ class BackendHarness:
     def build(
         self, namespace: Namespace, now: Callable[[], int], settings: Any | None = None
     ) -> Backend:
-        """Build the backend on what is there, as the core would; with other settings if given."""
+        """Build the backend on what is there, as the core would; with other settings if given.
+
+        Raises ``PluginContractError``, which names the factory, where that cannot be called, or
+        would make a class with a method of the role missing.
+        """
         given = self.settings(namespace) if settings is None else settings
-        return self.spec.factory(given, self.runtime(namespace, now))
+        runtime = self.runtime(namespace, now)
+        try:
+            return self.spec.factory(given, runtime)
+        except TypeError as error:
+            # Without a frame of the factory's own it was the call that failed, not its code.
+            called = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+            why = str(error)
+            if called and not why.startswith(_ABSTRACT):
+                raise
+        name = getattr(self.spec.factory, "__qualname__", type(self.spec.factory).__name__)
+        raise PluginContractError(
+            f"the factory {name} gives no {self.spec.role} backend: {why}",
+            hint="write every method of the role's class, and take (config, runtime)",
+        )
 
     def runtime(self, namespace: Namespace, now: Callable[[], int]) -> Runtime:
         """What the core would hand the factory."""
