@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from nexus_contracts import Verdict, explain
+from nexus_contracts import Verdict, explain, run
+from nexus_contracts._configured import configured_harness
 
 from nexus_core import AccessDeniedError, Nexus, Request, RequestContext, Source
 from nexus_core._config import load
@@ -28,10 +30,13 @@ def snippet(text: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, text: str, installed: Registry, kind: str = "human") -> Iterator[Request]:
-    """A request in a deployment with a snippet of the page; stores that are new are provisioned."""
+def opened(
+    folder: Path, text: str, installed: Registry, kind: str = "human", *, whole: bool = False
+) -> Iterator[Request]:
+    """A request in a deployment with a snippet of the page, or with a whole configuration; stores
+    that are new are provisioned."""
     path = folder / "nexus.toml"
-    path.write_text(completed(text), encoding="utf-8")
+    path.write_text(text if whole else completed(text), encoding="utf-8")
     from nexus_core._cli.provision import provision
 
     config = load(path, registry=installed)
@@ -68,17 +73,25 @@ def test_every_plugin_of_the_page_is_sound(name: str, installed: Registry) -> No
 
 
 def test_the_store_of_the_page_serves_a_deployment(deployment: Path, installed: Registry) -> None:
-    """With the page's configuration the store holds what is ingested, and gives it back."""
-    with opened(deployment, snippet('backend = "shoebox"'), installed) as n:
-        (deployment / "note.txt").write_text("Parcels go back within a month.\n")
-        report = n.ingest(deployment / "note.txt", kind="data", space="notes")
-        assert report.count("created") == 1
-        (hit,) = n.retrieve("parcels", k=1).hits
-        assert hit.pointer is not None
-        assert n.raw.list().items == ()
+    """The page's configuration is whole: with the key that the page makes, and nothing added, the
+    store keeps an object and gives it back."""
+    folder = deployment / "alone"
+    folder.mkdir()
+    (folder / "root.key").write_text(secrets.token_hex(32))
+    with opened(folder, files_of(PAGE)["nexus.toml"], installed, whole=True) as n:
         n.raw.put("k", b"bytes", kind="data", space="notes")
         assert n.raw.get("k").data == b"bytes"
-    assert (deployment / "data" / "box.db").stat().st_size > 0
+    assert (folder / "data" / "box" / "box.db").stat().st_size > 0
+
+
+def test_the_store_of_the_page_is_tested_by_its_name(deployment: Path, installed: Registry) -> None:
+    """The suite takes the store of the page's configuration, and finds no fault with it."""
+    path = deployment / "nexus.toml"
+    path.write_text(files_of(PAGE)["nexus.toml"], encoding="utf-8")
+    (deployment / "root.key").write_text(secrets.token_hex(32))
+    store = load(path, registry=installed).stores["box"]
+    harness = configured_harness(store.specs[StoreRole.RAW], store.settings[StoreRole.RAW])
+    assert run(harness).verdict is Verdict.CONFORMANT
 
 
 def test_the_place_of_the_store_is_made_once(deployment: Path, installed: Registry) -> None:
@@ -88,15 +101,15 @@ def test_the_place_of_the_store_is_made_once(deployment: Path, installed: Regist
     spec = installed.backend("shoebox", StoreRole.RAW)
     runtime = Runtime(store="box", base=deployment, now=lambda: 0)
     assert spec.provision is not None
-    config = spec.config.model_validate({"path": "box.db"})
+    config = spec.config.model_validate({"root": "box"})
     assert len(spec.provision(config, runtime)) == 1
-    made = (deployment / "box.db").read_bytes()
+    made = (deployment / "box" / "box.db").read_bytes()
     assert spec.provision(config, runtime) == []
-    assert (deployment / "box.db").read_bytes() == made
-    (deployment / "other.db").write_bytes(b"no database" * 100)
-    with pytest.raises(ConfigurationError, match="cannot be made a shoebox"):
-        spec.provision(spec.config.model_validate({"path": "other.db"}), runtime)
-    assert (deployment / "other.db").read_bytes() == b"no database" * 100
+    assert (deployment / "box" / "box.db").read_bytes() == made
+    (deployment / "box.db").write_bytes(b"no database" * 100)
+    with pytest.raises(ConfigurationError, match="cannot hold a shoebox"):
+        spec.provision(spec.config.model_validate({"root": "."}), runtime)
+    assert (deployment / "box.db").read_bytes() == b"no database" * 100
 
 
 def test_the_atomizer_and_the_embedder_of_the_page_work(
@@ -145,6 +158,7 @@ def test_the_requirement_that_the_page_names_exists() -> None:
 def test_the_page_gives_every_file_that_it_announces() -> None:
     """The files of the store, of a remote store, and of the small plugins are there in full."""
     assert sorted(files_of(PAGE)) == [
+        "nexus.toml",
         "nexus_house.py",
         "nexus_letters.py",
         "nexus_lines.py",
