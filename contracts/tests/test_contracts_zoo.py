@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Final
 
 import pytest
-from nexus_contracts import Profile, Verdict, run
+from nexus_contracts import Profile, Verdict, run, zoo
 from nexus_contracts._catalogue import catalogue
 from nexus_contracts._engine import run_one
 from nexus_contracts._requirements import Level, Requirement
@@ -56,6 +58,15 @@ def test_contracts_zoo_every_must_kills(requirement: Requirement) -> None:
     if any(mutant.killed_by == requirement.id for mutant in own):
         return  # that it does is the law above
     assert any(run_one(harness_for(m), requirement).status is Status.FAILED for m in own)
+
+
+def test_contracts_zoo_has_them_all() -> None:
+    """No module of the zoo keeps mutants or lawful variants that nobody runs."""
+    names = {mutant.name for mutant in mutants()}
+    for found in pkgutil.iter_modules(zoo.__path__, "nexus_contracts.zoo."):
+        module = importlib.import_module(found.name)
+        assert {mutant.name for mutant in getattr(module, "MUTANTS", ())} <= names, found.name
+        assert set(getattr(module, "LEGAL", ())) <= set(legal_variants()), found.name
 
 
 def test_contracts_zoo_is_stocked() -> None:

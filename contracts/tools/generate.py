@@ -2,15 +2,16 @@
 
 ``python contracts/tools/generate.py`` writes the requirements from the catalogue. With ``--matrix``
 it also runs every faulty backend through its role's whole suite and writes what each requirement
-killed, which takes minutes. With ``--check`` nothing is written: the exit code says whether the
-requirements page is what would be written.
+killed, which takes many minutes; with ``--new`` those only that the page lacks. With ``--check``
+nothing is written: the exit code says whether the requirements page is what would be written.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -41,13 +42,14 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
         same = REQUIREMENTS.is_file() and REQUIREMENTS.read_text(encoding="utf-8") == text
         return 0 if same else 1
-    if arguments not in ([], ["--matrix"]):
-        sys.stderr.write("usage: generate.py [--check | --matrix]\n")
+    if arguments not in ([], ["--matrix"], ["--new"]):
+        sys.stderr.write("usage: generate.py [--check | --matrix | --new]\n")
         return 2
     DOCS.mkdir(exist_ok=True)
     REQUIREMENTS.write_text(text, encoding="utf-8")
     if arguments:
-        MATRIX.write_text(matrix_page(), encoding="utf-8")
+        known = recorded() if arguments == ["--new"] else {}
+        MATRIX.write_text(matrix_page(known), encoding="utf-8")
     return 0
 
 
@@ -90,15 +92,27 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def kills() -> dict[str, list[str]]:
+def recorded() -> dict[str, list[str]]:
+    """For each mutant on the page, the requirements that it says fail it."""
+    found: dict[str, list[str]] = {}
+    for line in MATRIX.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 2 and re.fullmatch("[A-Z]+-[0-9]{3}", cells[0]) and cells[1] != "nothing":
+            for name in cells[1].split(", "):
+                found.setdefault(name.rstrip("*"), []).append(cells[0])
+    return found
+
+
+def kills(known: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """For each requirement, those of the extended profile too, the names of the mutants that fail
     it; random schedules are as many as in the core profile, for it is to end today."""
     found: dict[str, list[str]] = {each.id: [] for each in catalogue()}
-    names = [mutant.name for mutant in mutants()]
+    fresh = [mutant.name for mutant in mutants() if mutant.name not in known]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        for name, ids in zip(names, pool.map(killers, names), strict=True):
-            for each in ids:
-                found[each].append(name)
+        ran = dict(zip(fresh, pool.map(killers, fresh), strict=True))
+    for mutant in mutants():
+        for each in {**known, **ran}[mutant.name]:
+            found[each].append(mutant.name)
     return found
 
 
@@ -114,9 +128,9 @@ def killers(name: str) -> list[str]:
     ]
 
 
-def matrix_page() -> str:
+def matrix_page(known: Mapping[str, Sequence[str]]) -> str:
     """What each requirement kills, as a page."""
-    return "\n".join(_matrix(kills())) + "\n"
+    return "\n".join(_matrix(kills(known))) + "\n"
 
 
 def _matrix(killed: dict[str, list[str]]) -> Iterator[str]:

@@ -71,6 +71,8 @@ def what_is_put_comes_back(bench: Bench) -> None:
     """Every adversarial key keeps its own bytes, digest and attributes."""
     store = bench.open()
     wanted = {key: bench.random.randbytes(number * 37) for number, key in enumerate(KEYS)}
+    # One to whoever looks at the size and the first block.
+    wanted |= {f"twin-{mark}": b"t" * 65_536 + mark.encode() for mark in "ab"}
     for key, data in wanted.items():
         store.put(SCOPE, key, Body(data), attributes(n=str(len(data))))
     for key, data in wanted.items():

@@ -66,10 +66,10 @@ class AtomLand:
         word = "same" if number % 4 == 0 else f"{WORDS[place % 3]} {number}"
         return record(name, body=word.encode(), version=version, **fields)
 
-    def load(self, script: Script, place: int, scope: Scope) -> None:
-        """The shared ids, the own one, and the edges."""
+    def load(self, script: Script, place: int, scope: Scope, turn: int = 0) -> None:
+        """The shared ids, the own ones, and the edges."""
         records = [
-            self._record(place, number, name)
+            self._record(place, number + turn, name)
             for number, name in enumerate((*SHARED, OWN[place], LATE[place]))
         ]
         for depth in range(5):

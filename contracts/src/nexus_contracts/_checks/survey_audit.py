@@ -21,23 +21,25 @@ SIZE = 24
 class AuditLand:
     """Logs of one size with the same operations, tags and leaves, and other contents and heads."""
 
-    def _entry(self, place: int, index: int) -> LogEntry:
-        phase = PHASES[(index + place) % len(PHASES)]
+    def _entry(self, place: int, index: int, turn: int) -> LogEntry:
+        phase = PHASES[(index + place + turn) % len(PHASES)]
         operation = f"op{index // 2 % 9}"
         # Later scopes in the list stamp later times, earlier ones write again when those have.
         at = 1000 * place + index
         new = entry(index, operation=operation, phase=phase, at=at, tag=TAGS[index % 3])
-        return attrs.evolve(new, sealed=f"{WORDS[place % 3]} {index}".encode())
+        return attrs.evolve(new, sealed=f"{WORDS[place % 3]} {index} {turn}".encode())
 
-    def _append(self, script: Script, place: int, scope: Scope, start: int, count: int) -> None:
-        entries = [self._entry(place, index) for index in range(start, start + count)]
+    def _append(
+        self, script: Script, place: int, scope: Scope, start: int, count: int, *, turn: int = 0
+    ) -> None:
+        entries = [self._entry(place, index, turn) for index in range(start, start + count)]
         end = start + count
-        script.add(scope, "append", start, entries, head(end, f"of {place}"))
+        script.add(scope, "append", start, entries, head(end, f"of {place} in {turn}"))
 
-    def load(self, script: Script, place: int, scope: Scope) -> None:
+    def load(self, script: Script, place: int, scope: Scope, turn: int = 0) -> None:
         """Some batches."""
         for start in range(0, SIZE, 4):
-            self._append(script, place, scope, start, 4)
+            self._append(script, place, scope, start, 4, turn=turn)
 
     def bulk(self, script: Script, scope: Scope) -> None:
         """A longer log."""

@@ -18,7 +18,9 @@ SHARED = (
     *("K", "k/m", "k%2fm", "k_", "ﬁ", "é", "日本", "🧪", "x" * 300, "deep/" * 20 + "end"),
     *(f"s/{number:02}" for number in range(12)),
 )
+# Keys of several kinds that only one scope has.
 OWN = tuple(f"own/{place}" for place in range(len(SCOPES)))
+ODD = tuple(f"🧪/{place}" for place in range(len(SCOPES)))
 MUCH = 3 << 20
 
 
@@ -29,7 +31,9 @@ class RawLand:
         can: Any = bench.spec.capabilities
         self.can = can
         self.first: dict[Scope, int] = {}
-        self.shared = (*SHARED, "y" * min(900, can.max_key_bytes))
+        long = min(900, can.max_key_bytes)
+        self.shared = (*SHARED, "y" * long)
+        self.long = [f"{place:z>{long}}" for place in range(len(SCOPES))]
         self.much = bytes(min(MUCH, can.max_object_bytes or MUCH))
 
     def _put(
@@ -44,10 +48,10 @@ class RawLand:
         )
         return script.add(scope, "put", key, data, given, **options)
 
-    def load(self, script: Script, place: int, scope: Scope) -> None:
-        """The shared keys and the own one."""
-        for number, key in enumerate((*self.shared, OWN[place])):
-            made = self._put(script, place, scope, key, number + place)
+    def load(self, script: Script, place: int, scope: Scope, turn: int = 0) -> None:
+        """The shared keys and the own ones."""
+        for number, key in enumerate((*self.shared, OWN[place], ODD[place], self.long[place])):
+            made = self._put(script, place, scope, key, number + place + turn)
             if number == 0:
                 self.first[scope] = made
         for key, data in (
@@ -66,11 +70,11 @@ class RawLand:
 
     def ask(self, script: Script, place: int, scope: Scope) -> None:
         """Every key, every range, and listings from every place."""
-        for key in (*self.shared, *OWN, "plain", "twin"):
+        for key in (*self.shared, *OWN, *ODD, *self.long, "plain", "twin"):
             script.add(scope, "head", key)
             script.add(scope, "read", key)
         if self.can.ranges:
-            for span in (ByteRange(0, 3), ByteRange(1, None), ByteRange.last(2)):
+            for span in (ByteRange(0, 3), ByteRange(1, None), ByteRange.last(2), ByteRange.last(5)):
                 for key in ("k", OWN[place - 1], "s/06", "s/07", "🧪", "twin"):
                     script.add(scope, "read", key, range=span)
         script.add(scope, "read", SHARED[0], if_match=Ref(self.first[scope], ("etag",)))

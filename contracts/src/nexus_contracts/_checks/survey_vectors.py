@@ -64,14 +64,16 @@ class VectorLand:
         shape: IndexDefinition = definition(self.bench, 2 + place, name="shape", version=version)
         return shape
 
-    def load(self, script: Script, place: int, scope: Scope) -> None:
-        """The indexes, the shared ids and the own one."""
-        for shape in (*self.shapes, self._own_shape(place)):
+    def load(self, script: Script, place: int, scope: Scope, turn: int = 0) -> None:
+        """The indexes, the shared ids and the own ones; an index that no other has."""
+        names = (*SHARED, OWN[place], LATE[place])
+        own = definition(self.bench, 3, name=OWN[place])
+        for shape in (*self.shapes, self._own_shape(place), own):
             script.add(scope, "create_index", shape)
         for shape in self.shapes:
-            script.add(
-                scope, "upsert", shape.name, self._rows(place, (*SHARED, OWN[place], LATE[place]))
-            )
+            script.add(scope, "upsert", shape.name, self._rows(place, names, turn))
+        script.add(scope, "create_index", definition(self.bench, 3, version=2))
+        script.add(scope, "upsert", "main", self._rows(place, names, 3 + turn), version=2)
 
     def bulk(self, script: Script, scope: Scope) -> None:
         """A thousand rows."""
@@ -107,7 +109,8 @@ class VectorLand:
         script.add(scope, "scan", "main", limit=1000)
         script.add(scope, "statistics", "main")
         script.add(scope, "list_indexes")
-        script.add(scope, "get_index", "absent", 1)
+        for name in ("absent", *OWN):
+            script.add(scope, "get_index", name, 1)
 
     def change(self, script: Script, place: int, scope: Scope) -> None:
         """Definitions and ids that others have, rows moved, rows gone by id and by filter."""

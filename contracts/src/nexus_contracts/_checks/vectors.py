@@ -485,14 +485,22 @@ def scans_are_complete(bench: Bench) -> None:
 
 @check("VEC-020")
 def dropped_is_gone(bench: Bench) -> None:
-    """Drop, make again, and use the old reference."""
+    """Drop or erase, make again, and use the old reference; in two versions."""
     store = bench.open()
-    shape = definition(bench)
-    old = store.create_index(SCOPE, shape)
+    for version in (1, 2):
+        old = store.create_index(SCOPE, definition(bench, version=version))
+        _dropped_is_gone(bench, store, old, lambda ref: store.drop_index(SCOPE, ref))
+        again = store.get_index(SCOPE, "main", version)
+        _dropped_is_gone(bench, store, again, lambda _: store.erase(SCOPE))
+
+
+def _dropped_is_gone(bench: Bench, store: Any, old: Any, end: Callable[[Any], object]) -> None:
+    shape = old.definition
     store.upsert(SCOPE, old, batch({"a": [1.0, 0, 0, 0]}))
-    store.drop_index(SCOPE, old)
-    store.drop_index(SCOPE, old)
-    bench.raises(NotFoundError, partial(store.get_index, SCOPE, "main", 1), "a dropped index")
+    end(old)
+    end(old)
+    gone = partial(store.get_index, SCOPE, "main", shape.version)
+    bench.raises(NotFoundError, gone, "a dropped index")
     new = store.create_index(SCOPE, shape)
     bench.expect(store.count(SCOPE, new, None) == 0, "an index made again has old rows")
     for name, call in {
@@ -502,7 +510,7 @@ def dropped_is_gone(bench: Bench) -> None:
         "drop_index": partial(store.drop_index, SCOPE, old),
     }.items():
         bench.raises(StaleReferenceError, call, f"{name} with an old reference")
-    bench.expect(store.get_index(SCOPE, "main", 1) == new, "an old reference touched the new index")
+    bench.expect(gone() == new, "an old reference touched the new index")
 
 
 @check("VEC-021")
@@ -511,7 +519,7 @@ def indexes_are_apart(bench: Bench) -> None:
     store = bench.open()
     refs = [
         store.create_index(SCOPE, definition(bench, name=name, version=version))
-        for name in ("main", "main-2")
+        for name in ("main", "main-2", *(f"a-name-as-long-as-it-may-be-{part}" for part in "ab"))
         for version in (1, 2)
     ]
     for number, ref in enumerate(refs):

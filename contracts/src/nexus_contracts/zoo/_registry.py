@@ -17,6 +17,8 @@ def mutants() -> tuple[Mutant, ...]:
         _audit,
         _filed,
         _neighbours,
+        _neighbours_atoms,
+        _neighbours_vectors,
         _raw,
         _raw_signed,
         _raw_versions,
@@ -36,6 +38,8 @@ def mutants() -> tuple[Mutant, ...]:
         _sequences,
         _filed,
         _neighbours,
+        _neighbours_atoms,
+        _neighbours_vectors,
     )
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
