@@ -33,6 +33,8 @@ from nexus_core.spi import (
 
 E = TypeVar("E", bound=StoreError)
 
+EFFORT: Final = 25_000
+
 # Families that a careless join, fold, pattern or prefix takes for one another.
 FAMILIES: Final = (
     ("t", "t-1", "t1", "t10", "t_1", "t1-dev"),
@@ -109,12 +111,14 @@ class TickingClock:
 class Bench:
     """Everything one check may use. Fresh for every check; closed after it.
 
-    ``random`` is seeded, so that a failure can be repeated. ``note`` adds a figure to the report.
+    ``random`` is seeded, so that a failure can be repeated. ``figures`` go into the report. About
+    ``effort`` calls are made to find a smaller schedule that shows a failure.
     """
 
     harness: BackendHarness
     seed: int
     profile: Profile = Profile.CORE
+    effort: int = EFFORT
     random: random.Random = attrs.field(init=False)
     clock: TickingClock = attrs.field(factory=TickingClock)
     figures: dict[str, Any] = attrs.field(factory=dict)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from nexus_contracts._bench import Bench, Indeterminate, Violation
+from nexus_contracts._bench import EFFORT, Bench, Indeterminate, Violation
 from nexus_contracts._catalogue import catalogue
 from nexus_contracts._gaps import gap
 from nexus_contracts._harness import BackendHarness
@@ -24,6 +24,8 @@ DEFAULT_SEED: Final = 20_260_101
 _OWN: Final = Path(__file__).parent
 _SUBJECTS: Final = (_OWN / "memory", _OWN / "zoo")
 _CHECKS: Final = _OWN / "_checks"
+# What checks use to ask a backend.
+_HELPERS: Final = ("_work.py", "_twins.py", "_models.py")
 # What reading too little, or something else, out of a well-typed answer raises.
 _UNUSABLE: Final = (LookupError, StopIteration, ValueError)
 
@@ -52,14 +54,18 @@ def run_one(
     seed: int = DEFAULT_SEED,
     profile: Profile = Profile.CORE,
     deviations: Mapping[str, str] | None = None,
+    effort: int = EFFORT,
 ) -> Outcome:
-    """Test one requirement. Never raises, except for an interrupt."""
+    """Test one requirement. Never raises, except for an interrupt.
+
+    About ``effort`` calls are made to find a smaller schedule that shows a failure.
+    """
     if requirement.level is Level.UNTESTED:
         return Outcome(
             requirement=requirement, status=Status.UNTESTED, message=requirement.reason or ""
         )
     began = time.perf_counter()
-    bench = Bench(harness, seed, profile)
+    bench = Bench(harness, seed, profile, effort)
     inverse = requirement.capability is not None and not declared(harness, requirement.capability)
     try:
         missing = gap(bench, requirement)
@@ -128,7 +134,8 @@ def _blame(error: BaseException, bench: Bench) -> tuple[Status, str]:
         who = bench.trail.method if error is bench.trail.escaped else "the backend"
         message = f"{who} raised {kind} at {where}, which is outside the error tree"
         return Status.FAILED, _with_call(message, bench)
-    if bench.trail.method and path.is_relative_to(_CHECKS) and isinstance(error, _UNUSABLE):
+    checking = path.is_relative_to(_CHECKS) or path.name in _HELPERS
+    if bench.trail.method and checking and isinstance(error, _UNUSABLE):
         # Every type is right by then; what a check trips over is what is in the answer.
         message = f"an answer lacks what was asked for: using it, {where} met a {kind}"
         return Status.FAILED, _with_call(message, bench)

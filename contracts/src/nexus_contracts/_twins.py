@@ -57,7 +57,15 @@ class Call:
         """The call as a person would write it down."""
         parts = [short(arg, 150) for arg in self.args]
         parts += [f"{name}={short(value, 150)}" for name, value in self.kwargs.items()]
-        return f"{self.scope}: {self.method}({', '.join(parts)})"
+        return f"{named(self.scope)}: {self.method}({', '.join(parts)})"
+
+
+def named(scope: Scope) -> str:
+    """A scope's name, short enough to be read."""
+    tenant = scope.tenant_id
+    if len(tenant) > 24:
+        tenant = f"{tenant[:3]}…{tenant[-3:]} ({len(tenant)} characters)"
+    return f"{tenant}/{scope.env}"
 
 
 Perform = Callable[[Any, Call, Mapping[int, Any]], Any]
@@ -138,12 +146,12 @@ def interference(
         raise Indeterminate("one scope alone, twice, saw different things; nothing can be said")
     bench.figures["two_run_calls"] = bench.figures.get("two_run_calls", 0) + len(calls)
     if beside.answers != before.answers:
-        raise _told(numbered, subject, run, (before, beside))
+        raise _told(numbered, subject, run, (before, beside), bench.effort)
     for field in before.tokens:
         lost = changed(*(each.tokens.get(field, []) for each in (before, beside, after)))
         if lost is not None:
             raise Violation(
-                f"{subject} could tell from its own {field} values that other scopes did "
+                f"{named(subject)} could tell from its own {field} values that other scopes did "
                 f"something: {lost}"
             )
 
@@ -191,6 +199,7 @@ def _told(
     subject: Scope,
     run: Callable[[Sequence[tuple[int, Call]]], Account],
     found: tuple[Account, Account],
+    effort: int,
 ) -> Violation:
     """The violation for a schedule that leaks, with the smallest part of it that still does."""
     alone, beside = found
@@ -199,32 +208,61 @@ def _told(
         for (number, right), (_, wrong) in zip(alone.answers, beside.answers, strict=True)
         if right != wrong
     )
-    smallest = _shrunk([pair for pair in calls if pair[0] <= first], subject, run)
+    smallest = _shrunk([pair for pair in calls if pair[0] <= first], subject, run, effort)
     own = [pair for pair in smallest if pair[1].scope == subject]
     expected, seen = run(own).answers, run(smallest).answers
     for (number, right), (_, wrong) in zip(expected, seen, strict=True):
         if right != wrong:
             words = "\n".join(f"  {call.words()}" for _, call in smallest)
+            where, theirs, own_value = parting(wrong, right)
             return Violation(
-                f"{subject} could tell what other scopes did. The smallest schedule:\n{words}\n"
-                f"In the call {dict(calls)[number].words()}\n"
-                f"  it saw  {short(wrong, 400)}\n  alone   {short(right, 400)}"
+                f"{named(subject)} could tell what other scopes did. The smallest schedule that "
+                f"was found:\n{words}\nIn the call {dict(calls)[number].words()}\n"
+                f"{f'  at {where}' + chr(10) if where else ''}"
+                f"  it saw  {short(theirs, 400)}\n  alone   {short(own_value, 400)}"
             )
-    return Violation(f"{subject} could tell what other scopes did, in a way that did not repeat")
+    return Violation(
+        f"{named(subject)} could tell what other scopes did, in a way that did not repeat: the "
+        "backend keeps something from one store to the next, in its module perhaps"
+    )
+
+
+def parting(left: Any, right: Any) -> tuple[str, Any, Any]:
+    """The place at which two answers part, and what each has there."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping) and left.keys() == right.keys():
+        pairs = [(f".{key}", left[key], right[key]) for key in left]
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        both_sides = enumerate(zip(left, right, strict=True))
+        pairs = [(f"[{number}]", one, other) for number, (one, other) in both_sides]
+    else:
+        return "", left, right
+    for step, one, other in pairs:
+        if one != other:
+            where, *both = parting(one, other)
+            return f"{step}{where}", *both
+    return "", left, right
 
 
 def _shrunk(
     calls: list[tuple[int, Call]],
     subject: Scope,
     run: Callable[[Sequence[tuple[int, Call]]], Account],
+    budget: int,
 ) -> list[tuple[int, Call]]:
-    """Drop calls, large pieces first, as long as the difference stays; at most 8,000 calls."""
-    budget = 8000
+    """Drop calls as long as the difference stays: whole scopes, then pieces, large ones first.
+
+    Makes about ``budget`` calls on the way.
+    """
 
     def leaks(part: list[tuple[int, Call]]) -> bool:
         own = [pair for pair in part if pair[1].scope == subject]
         return run(part).answers != run(own).answers
 
+    for other in {call.scope: None for _, call in calls if call.scope != subject}:
+        candidate = [pair for pair in calls if pair[1].scope != other]
+        budget -= 10 + len(candidate)
+        if budget > 0 and leaks(candidate):
+            calls = candidate
     size = max(1, len(calls) // 2)
     while size >= 1 and budget > 0:
         start = 0
