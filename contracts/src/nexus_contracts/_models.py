@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 # How many schedules, and of how many calls at most.
-SIZES: Final = {Profile.CORE: (30, 50), Profile.EXTENDED: (100, 80)}
+SIZES: Final = {Profile.CORE: (70, 50), Profile.EXTENDED: (200, 80)}
 
 
 class Model(Protocol):
@@ -58,11 +58,17 @@ class Difference:
 
 
 def agree(
-    bench: Bench, calls: SearchStrategy[Call], model: Callable[[], Model], *, parts: int = 1
+    bench: Bench,
+    calls: SearchStrategy[Call],
+    model: Callable[[], Model],
+    *,
+    first: Sequence[Call] = (),
+    parts: int = 1,
 ) -> None:
     """Run random schedules of ``calls`` on fresh stores; raise where a store and model differ.
 
-    ``parts`` says in how many such runs the schedules of one requirement are made.
+    Each schedule begins with the calls ``first``. ``parts`` says in how many such runs the
+    schedules of one requirement are made.
     """
     import hypothesis
     from hypothesis import HealthCheck, Phase, Verbosity
@@ -89,6 +95,7 @@ def agree(
     )
     @hypothesis.given(schedule=st.lists(calls, min_size=length, max_size=length))
     def differ(schedule: list[Call]) -> None:
+        schedule = [*first, *schedule]
         bench.figures["schedules"] += 1
         bench.figures["schedule_calls"] += len(schedule)
         found = _difference(bench, schedule, model)

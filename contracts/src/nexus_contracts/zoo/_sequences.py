@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import attrs
@@ -78,15 +79,24 @@ class StaleFields(MemoryVectors):
                 self.old[scope, row.id] = row.fields
         return super().delete(scope, ref, ids)
 
-    def count(self, scope: Scope, ref: IndexRef, where: Filter | None) -> int:
+    @contextmanager
+    def _before(self, scope: Scope, ref: IndexRef) -> Iterator[None]:
         index = self._index(scope, ref)
         kept = dict(index.rows)
         for name, row in kept.items():
             index.rows[name] = attrs.evolve(row, fields=self.old.get((scope, name), row.fields))
         try:
-            return super().count(scope, ref, where)
+            yield
         finally:
             index.rows.update(kept)
+
+    def count(self, scope: Scope, ref: IndexRef, where: Filter | None) -> int:
+        with self._before(scope, ref):
+            return super().count(scope, ref, where)
+
+    def query(self, scope: Scope, ref: IndexRef, *args: Any, **options: Any) -> Any:
+        with self._before(scope, ref):
+            return super().query(scope, ref, *args, **options)
 
 
 class DropsSuccessor(MemoryVectors):
