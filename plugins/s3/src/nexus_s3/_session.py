@@ -12,8 +12,6 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, Final
 
 # The library brings no types.
@@ -34,10 +32,7 @@ from botocore.handlers import (  # type: ignore[import-untyped]
     set_list_objects_encoding_type_url,
 )
 from botocore.loaders import Loader  # type: ignore[import-untyped]
-from botocore.utils import (  # type: ignore[import-untyped]
-    InstanceMetadataFetcher,
-    parse_timestamp,
-)
+from botocore.utils import InstanceMetadataFetcher  # type: ignore[import-untyped]
 
 from nexus_core.spi import (
     ConfigurationError,
@@ -49,6 +44,7 @@ from nexus_core.spi import (
     SecretUnavailableError,
     object_prefix,
 )
+from nexus_s3._answer import moment, read_listing
 from nexus_s3._config import AWS, S3Config
 from nexus_s3._failures import classify
 from nexus_s3._hush import Hushed, listen
@@ -68,18 +64,9 @@ def _bare_session() -> Any:
         settings.set_config_provider(name, ConstantProvider(None))
     found.register_component("data_loader", _descriptions())
     found.register_component("credential_provider", CredentialResolver([]))
-    # The library guesses at how a time is written, which takes most of what a listing costs.
-    found.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+    # The library guesses at how a time is written, which takes most of what reading one costs.
+    found.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=moment)
     return found
-
-
-def _moment(said: Any) -> Any:
-    """A time as S3 writes it, and by the library's own guess where it is written otherwise."""
-    if isinstance(said, str) and "T" in said[10:11]:
-        with suppress(ValueError):
-            found = datetime.fromisoformat(said)
-            return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    return parse_timestamp(said)
 
 
 def _session(found: Any) -> Any:
@@ -214,6 +201,7 @@ class Clients:
             client.meta.events.unregister(
                 f"before-parameter-build.s3.{listing}", set_list_objects_encoding_type_url
             )
+        client.meta.events.register_first("before-parse.s3.ListObjectsV2", read_listing)
         listen()
         return client
 
