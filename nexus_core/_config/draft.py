@@ -115,7 +115,7 @@ def validated(
             Problem(
                 path=path_of(at),
                 what=f"cannot be checked: the check itself failed with {type(error).__name__}",
-                fix="run `nexus plugins check`, and report it to the plugin's author",
+                fix="report it to the plugin's author",
                 code="config.check_failed",
             )
         )

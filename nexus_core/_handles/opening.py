@@ -50,14 +50,7 @@ def build_stores(
             except NexusError as error:
                 found = [Problem(path="", what=error.message, fix=error.hint or "see the docs")]
             except Exception as error:  # noqa: BLE001  # a plugin may raise anything
-                found = [
-                    Problem(
-                        path="",
-                        what=f"the backend {spec.name!r} failed with {type(error).__name__}",
-                        fix="run `nexus plugins check`, and report it to the backend's author",
-                        code="store.failed",
-                    )
-                ]
+                found = [_failed(spec, error)]
             for problem in found:
                 path = ".".join(filter(None, ("stores", store.name, problem.path)))
                 problems[attrs.evolve(problem, path=path)] = None
@@ -66,9 +59,25 @@ def build_stores(
 
 def _built(spec: BackendSpec, settings: object, runtime: Runtime) -> Backend:
     backend = spec.factory(settings, runtime)
-    if not isinstance(backend, ABC_OF[spec.role]):
-        raise TypeError
+    due = ABC_OF[spec.role]
+    if not isinstance(backend, due):
+        what = f"the factory of the backend {spec.name!r} made no {due.__name__}"
+        fix = f"return an instance of a subclass of nexus_core.spi.{due.__name__}"
+        raise ConfigurationError([Problem(path="", what=what, fix=fix, code="store.failed")])
     return backend
+
+
+def _failed(spec: BackendSpec, error: Exception) -> Problem:
+    """What a plugin's own failure is told as: its text may hold a secret, so its kind alone.
+
+    Of one kind Python writes the text itself, from names in the plugin's source.
+    """
+    what, text = f"the backend {spec.name!r} failed with {type(error).__name__}", str(error)
+    fix = "report it to the backend's author, who sees it by calling the factory alone"
+    if type(error) is TypeError and text.startswith("Can't instantiate abstract class "):
+        what = f"the factory of the backend {spec.name!r}: {text}"
+        fix = "write every method that its base class leaves abstract"
+    return Problem(path="", what=what, fix=fix, code="store.failed")
 
 
 def close_stores(stores: Sequence[OpenStore]) -> None:
@@ -118,7 +127,7 @@ def build_redactors(config: Config) -> tuple[list[Redactor], list[Problem]]:
                     Problem(
                         path="extensions.use",
                         what=f"the redactor {spec.name!r} failed with {type(error).__name__}",
-                        fix="run `nexus plugins check`, and report it to the plugin's author",
+                        fix="report it to the plugin's author, who sees it by calling the factory",
                         code="redactor.failed",
                     )
                 )
@@ -146,7 +155,7 @@ def build_embedders(config: Config) -> tuple[dict[str, Embedder], list[Problem]]
                 Problem(
                     path=f"embedders.{name}",
                     what=f"the embedder failed with {type(error).__name__}",
-                    fix="run `nexus plugins check`, and report it to the plugin's author",
+                    fix="report it to the plugin's author, who sees it by calling the factory",
                     code="embedder.failed",
                 )
             )
