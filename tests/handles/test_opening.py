@@ -30,7 +30,12 @@ class Half(AuditBackend):
 def problem(tmp_path: Path, factory: Callable[..., Any]) -> Problem:
     """What is wrong with a store that the factory should have made."""
     spec = attrs.evolve(nexus_audit_sink(), name="half", config=Settings, factory=factory)
-    store = StoreConfig("trail", "half", {StoreRole.AUDIT: spec}, {StoreRole.AUDIT: Settings()})
+    store = StoreConfig(
+        name="trail",
+        backend="half",
+        specs={StoreRole.AUDIT: spec},
+        settings={StoreRole.AUDIT: Settings()},
+    )
     opened, problems = build_stores({"trail": store}, tmp_path, None)
     assert opened == {}
     assert [each.path for each in problems] == ["stores.trail"]
