@@ -76,6 +76,9 @@ _API: Final = {
     "export": 2,
     "update": 3,
     "approve": 3,
+    "set": 3,
+    "lift": 3,
+    "extend": 3,
     "apply": 3,
     "delete": 4,
 }

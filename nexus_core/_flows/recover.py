@@ -41,6 +41,10 @@ UNTOLD: Final = frozenset(
         Action.RAW_RESTORE,
         Action.VECTOR_UPSERT,
         Action.VECTOR_DELETE,
+        # Of records in the ledger too: their event has the id by which it would be told again.
+        Action.HOLD_SET,
+        Action.HOLD_LIFT,
+        Action.RETENTION_EXTEND,
     )
 )
 

@@ -12,6 +12,7 @@ from nexus_core._handles.checks import check_limit, check_many
 from nexus_core._handles.gate import Gate
 from nexus_core._handles.ledger import Ledger
 from nexus_core._handles.objects import Objects
+from nexus_core._handles.protection import Protecting, Protection
 from nexus_core._model.filters import Filter
 from nexus_core._model.ids import check_id
 from nexus_core._model.keys import check_user_key
@@ -83,6 +84,39 @@ class AssetsHandle:
                 ]
             )
         return asset
+
+    def set_legal_hold(
+        self,
+        asset: str,
+        *,
+        hold: bool,
+        expected_version: int | None = None,
+    ) -> Asset:
+        """Place a legal hold on an asset, or lift it: idempotent. Owners and admins only.
+
+        Covers the stored bytes, and every atom made from it: none of them is deleted while it
+        holds, whatever it says of itself. The bytes are held first, and set free first; a kill
+        between is finished by asking again. Raises ``NotFoundError``, and
+        ``PreconditionFailedError`` when the version has moved on.
+        """
+        return self._protected(asset, Protection.of_hold(hold), expected_version)
+
+    def set_retention(
+        self, asset: str, until: int, *, expected_version: int | None = None
+    ) -> Asset:
+        """Retain an asset until then (µs since the epoch), as ``set_legal_hold`` does: a period
+        can be extended, and nothing shortens it (``RetentionError``)."""
+        change = Protection.of_period(until, self._gate.now())
+        return self._protected(asset, change, expected_version)
+
+    def _protected(self, asset: str, change: Protection, expected_version: int | None) -> Asset:
+        check_id(asset, "the asset id")
+        with self._gate.mutation(change.action, StoreRole.ATOMS, (asset,)) as mutation:
+            protecting = Protecting(self._gate)
+            found = asset_of(protecting.checked("assets", asset, change, expected_version))
+            mutation.begun = protecting.bytes_of(found, change)
+            record = protecting.record(mutation, "assets", asset, change, expected_version)
+        return asset_of(record)
 
     def get(self, ids: str | Sequence[str]) -> list[Asset | None]:
         """Return assets aligned with ``ids``, at most 10 000; ``None`` where there is none."""

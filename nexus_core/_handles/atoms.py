@@ -24,6 +24,7 @@ from nexus_core._handles.gate import Gate
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger, body_of, by_owner
 from nexus_core._handles.objects import Objects
+from nexus_core._handles.protection import Protecting, Protection
 from nexus_core._model.canonical import canonical_json
 from nexus_core._model.errors import (
     IntegrityError,
@@ -263,11 +264,40 @@ class AtomsHandle:
             )
             return atom_of(replaced)
 
+    def set_legal_hold(
+        self,
+        atom: str,
+        *,
+        hold: bool,
+        expected_version: int | None = None,
+    ) -> Atom:
+        """Place a legal hold on an atom, or lift it: atomic, durable, idempotent. Owners and
+        admins only; why is the request's purpose.
+
+        Covers what was made from it: no such atom is deleted while it holds. Raises
+        ``NotFoundError``, and ``PreconditionFailedError`` when the version has moved on.
+        """
+        return self._protected(atom, Protection.of_hold(hold), expected_version)
+
+    def set_retention(self, atom: str, until: int, *, expected_version: int | None = None) -> Atom:
+        """Retain an atom until then (µs since the epoch), as ``set_legal_hold`` does: a period can
+        be extended, and nothing shortens it (``RetentionError``)."""
+        change = Protection.of_period(until, self._gate.now())
+        return self._protected(atom, change, expected_version)
+
+    def _protected(self, atom: str, change: Protection, expected_version: int | None) -> Atom:
+        check_id(atom, "the atom id")
+        with self._gate.mutation(change.action, StoreRole.ATOMS, (atom,)) as mutation:
+            protecting = Protecting(self._gate)
+            record = protecting.record(mutation, "atoms", atom, change, expected_version)
+        return atom_of(record)
+
     def delete(self, ids: Sequence[str]) -> int:
         """Delete atoms and the edges that lead to them: all or nothing; returns how many existed.
 
-        Raises ``RetentionError`` if any of them is protected, and ``PreconditionFailedError`` for
-        one that still has children; nothing is deleted then. Vectors are deleted by id beside it.
+        Raises ``RetentionError`` if any of them, or what it was made from, is protected, and
+        ``PreconditionFailedError`` for one that still has children; nothing is deleted then.
+        Vectors are deleted by id beside it.
         """
         wanted = [check_id(i, "the atom id") for i in ids]
         if not 1 <= len(wanted) <= MAX_ATOMS:
@@ -295,8 +325,13 @@ class AtomsHandle:
                 self._ledger.event(Action.ATOM_DELETE, own, source_ids=ids, result_ids=[])
                 for own, ids in by_owner((atom.id, atom.governance) for atom in existed)
             ]
+            above = self._derivation.ancestors(records)
+            for record in above:
+                Governance.from_data(body_of(record)["governance"]).ensure_deletable(now)
+            # None of those is protected in between.
+            there = [Require(r.collection, r.id, version=r.version) for r in above]
             removals = [step for record in records for step in self._derivation.removals(record)]
-            self._ledger.commit([*removals, *events, *mutation.closing])
+            self._ledger.commit([*there, *removals, *events, *mutation.closing])
             mutation.release = None
             mutation.begun = True
             self._derivation.discard_texts(records, gone)

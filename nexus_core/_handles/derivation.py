@@ -190,6 +190,18 @@ class Derivation:
             if_exists="keep",
         )
 
+    def ancestors(self, records: Sequence[Record]) -> list[Record]:
+        """The assets and atoms that atoms were made from, none of them among the atoms."""
+        assets = {str(record.fields["asset"]) for record in records}
+        known = assets | {record.id for record in records}
+        found = [each for each in self._ledger.get("assets", sorted(assets)) if each is not None]
+        level = list(records)
+        while above := sorted({str(each.fields["parent"]) for each in level} - known):
+            known.update(above)
+            level = [each for each in self._ledger.get("atoms", above) if each is not None]
+            found += level
+        return found
+
     def removals(self, record: Record) -> list[Operation]:
         """Operations that delete an atom and the edge that leads to it."""
         edge = self.edge(str(record.fields["parent"]), record.id)

@@ -174,7 +174,7 @@ class Erasing:
             ids = tuple(dict.fromkeys(held))
             raise RetentionError(
                 f"a legal hold or retention period protects {len(ids)} things; nothing was erased",
-                hint="end the holds first; the error's ids name them",
+                hint="the error's ids name them; set_legal_hold(..., hold=False) lifts a hold",
                 ids=ids[:_NAMED],
             )
 

@@ -119,9 +119,13 @@ class Governance:
     def ensure_deletable(self, now: int) -> None:
         """Raise ``RetentionError`` under a legal hold or before the end of retention."""
         if self.legal_hold:
-            raise RetentionError("a legal hold protects this", hint="lift the hold first")
+            raise RetentionError(
+                "a legal hold protects this", hint="lift it first: set_legal_hold(..., hold=False)"
+            )
         if self.retain_until is not None and self.retain_until > now:
-            raise RetentionError("its retention period has not ended")
+            raise RetentionError(
+                "its retention period has not ended", hint="wait: nothing shortens the period"
+            )
 
     # -- spellings ---------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Final, Literal, cast, final
+from typing import Any, Final, Literal, cast, final
 
 import attrs
 
@@ -335,9 +335,18 @@ class Objects:
     def stamped(
         self, key: str, attributes: ObjectAttributes, governance: Governance
     ) -> ObjectAttributes:
-        """Attributes with the system metadata of an object under ``key``."""
+        """Attributes with the system metadata of an object under ``key``.
+
+        Where the engine has a lock of its own, that alone says what protects the object.
+        """
         stamp = self._gate.runtime.guard.stamper(_STAMP_KIND)(key).hex()
-        return attrs.evolve(attributes, system={**governance.to_strings(), "stamp": stamp})
+        store = self._gate.runtime.store(StoreRole.RAW)
+        lock: dict[str, Any] = {"retain_until": None, "legal_hold": False}
+        if cast("RawCapabilities", store.spec.capabilities).object_lock:
+            there = {name: getattr(governance, name) for name in lock}
+            governance, lock = attrs.evolve(governance, **lock), there
+        system = {**governance.to_strings(), "stamp": stamp}
+        return attrs.evolve(attributes, system=system, **lock)
 
     def admitted(self, info: ObjectInfo, key: str, version_id: str | None = None) -> RawObject:
         """Read an object's description back, once its stamp proves it is this scope's ``key``."""
@@ -353,7 +362,11 @@ class Objects:
 
 
 def object_of(info: ObjectInfo) -> RawObject:
-    """What an application is told of an object."""
+    """What an application is told of an object: protected as it says of itself, or its engine."""
+    own = Governance.from_strings(info.attributes.system)
+    engine = attrs.evolve(
+        own, retain_until=info.attributes.retain_until, legal_hold=info.attributes.legal_hold
+    )
     return RawObject(
         key=info.key,
         size=info.size,
@@ -362,7 +375,7 @@ def object_of(info: ObjectInfo) -> RawObject:
         content_type=info.attributes.content_type,
         metadata=dict(info.attributes.metadata),
         modified_at=info.modified_at,
-        governance=Governance.from_strings(info.attributes.system),
+        governance=own.tightened(engine),
         version_id=info.version_id,
     )
 

@@ -30,6 +30,7 @@ from nexus_core._handles.objects import (
     object_of,
     raw_backend,
 )
+from nexus_core._handles.protection import Protecting, Protection
 from nexus_core._handles.uploads import PresignedUpload, Uploads
 from nexus_core._model.errors import (
     InvalidArgumentError,
@@ -391,6 +392,28 @@ class RawHandle:
             )
         return failed
 
+    def set_legal_hold(self, key: str, *, hold: bool, if_match: str | None = None) -> RawObject:
+        """Place a legal hold on an object, or lift it: atomic, durable, idempotent. Owners and
+        admins only; why is the request's purpose. Capability ``conditional_replace``.
+
+        Bytes and metadata stay, the ETag becomes another. Raises ``NotFoundError``, and
+        ``PreconditionFailedError`` unless ``if_match``, when given, is the current ETag.
+        """
+        return self._protected(key, Protection.of_hold(hold), if_match)
+
+    def set_retention(self, key: str, until: int, *, if_match: str | None = None) -> RawObject:
+        """Retain an object until then (µs since the epoch), as ``set_legal_hold`` does: a period
+        can be extended, and nothing shortens it (``RetentionError``)."""
+        return self._protected(key, Protection.of_period(until, self._gate.now()), if_match)
+
+    def _protected(self, key: str, change: Protection, if_match: str | None) -> RawObject:
+        check_user_key(key)
+        with self._ledger.telling(change.action, StoreRole.RAW, (key,)) as mutation:
+            made, needed = Protecting(self._gate).object(key, change, if_match)
+            mutation.unchanged = not needed
+            self._ledger.told(mutation, change.action, [(made.governance, (key,), (key,))])
+        return made
+
     def copy(self, source: str, target: str, *, if_match: str | None = None) -> RawObject:
         """Copy an object inside the scope: atomic, creates ``target`` or raises
         ``AlreadyExistsError``. Kind, space, flags and metadata come along. Capability ``copy``.
@@ -401,7 +424,7 @@ class RawHandle:
         check_user_key(target, what="the target key")
         with self._ledger.telling(Action.RAW_COPY, StoreRole.RAW, (source, target)) as mutation:
             info = self._objects.info(source)
-            governance = Governance.from_strings(info.attributes.system)
+            governance = object_of(info).governance
             attributes = self._objects.stamped(target, info.attributes, governance)
 
             def run(store: OpenStore) -> RawObject:

@@ -14,8 +14,15 @@ from nexus_core._handles.fence import Fences
 from nexus_core._handles.gate import Gate, Mutation
 from nexus_core._handles.governance import Governance
 from nexus_core._handles.ledger import Ledger, body_of, by_owner
+from nexus_core._handles.protection import Protection
 from nexus_core._handles.rows import Hit, Rows, VectorLike, VectorRow, fence_of, vector_backend
-from nexus_core._model.errors import InvalidArgumentError, RetentionError, UnsupportedError
+from nexus_core._model.errors import (
+    IntegrityError,
+    InvalidArgumentError,
+    NotFoundError,
+    RetentionError,
+    UnsupportedError,
+)
 from nexus_core._model.filters import And, Eq, FieldValue, Filter, Gt, Or, check_field_value
 from nexus_core._model.ids import check_id, check_name
 from nexus_core._model.vectors import IndexDefinition, IndexRef, IndexState, IndexStatistics
@@ -226,6 +233,67 @@ class VectorsHandle:
             self._ledger.told(mutation, Action.VECTOR_DELETE, [(None, (index,), ())])
         return deleted
 
+    def set_legal_hold(
+        self,
+        index: str,
+        ids: Sequence[str],
+        *,
+        hold: bool,
+        version: int | None = None,
+    ) -> int:
+        """Place a legal hold on rows, or lift it: idempotent, durable; returns how many it changed.
+        Owners and admins only; why is the request's purpose. Capability ``round_trip`` bitexact.
+
+        Rows are copies that can be computed again from their atoms: a hold of an atom or asset does
+        not reach those that are written already. Raises ``NotFoundError`` where one of the ids is
+        not here; nothing is changed then.
+        """
+        return self._protected(index, ids, Protection.of_hold(hold), version)
+
+    def set_retention(
+        self, index: str, ids: Sequence[str], until: int, *, version: int | None = None
+    ) -> int:
+        """Retain rows until then (µs since the epoch), as ``set_legal_hold`` does: a period can be
+        extended, and nothing shortens it (``RetentionError``)."""
+        change = Protection.of_period(until, self._gate.now())
+        return self._protected(index, ids, change, version)
+
+    def _protected(
+        self, index: str, ids: Sequence[str], change: Protection, version: int | None
+    ) -> int:
+        check_name(index, "the index name")
+        check_many(ids, "ids")
+        wanted = list(dict.fromkeys(check_id(i, "a vector id") for i in ids))
+        if not wanted:
+            raise InvalidArgumentError("no ids were given")
+        with self._ledger.telling(change.action, StoreRole.VECTORS, wanted) as mutation:
+            capabilities = self._rows.capabilities()
+            if len(wanted) > capabilities.max_batch:
+                raise InvalidArgumentError(f"a batch holds at most {capabilities.max_batch} rows")
+            if capabilities.round_trip != "bitexact":
+                # What is read would be written as another vector.
+                raise UnsupportedError("round_trip:bitexact")
+            ref = self._rows.resolve(index, version)
+            self._fence(mutation, ref, alone=True)
+            found = self._rows.fetch(ref, wanted, vectors=True)
+            rows = [row for row in found if row is not None]
+            if len(rows) != len(wanted):
+                raise NotFoundError("one of the rows is not here")
+            pairs = [(row, change.upon(row.governance)) for row in rows]
+            pairs = [(row, own) for row, own in pairs if own != row.governance]
+            mutation.unchanged = not pairs
+            mutation.ids = [row.id for row, _ in pairs]
+            if pairs:
+                self._rows.write(
+                    ref,
+                    tuple(mutation.ids),
+                    self._rows.pack((_vector(row) for row, _ in pairs), ref.definition),
+                    tuple({**row.stored, **own.vector_fields()} for row, own in pairs),
+                )
+            told = by_owner((row.id, own) for row, own in pairs)
+            self._ledger.told(mutation, change.action, [(own, ids, ids) for own, ids in told])
+        return len(pairs)
+
     # -- reading -----------------------------------------------------------------------------
 
     def get(
@@ -395,6 +463,12 @@ class VectorsHandle:
                     made = made.tightened(governance)
             out.append(made)
         return out
+
+
+def _vector(row: VectorRow) -> bytes:
+    if row.vector is None:
+        raise IntegrityError("the store gave a row without its vector")
+    return row.vector
 
 
 def _item(value: object) -> VectorItem:

@@ -157,12 +157,16 @@ class ObjectAttributes:
     """What is stored with an object's bytes, atomically with them.
 
     ``metadata`` is the caller's; ``system`` is the core's own (stamp, kind, space, flags) and is
-    stored and returned verbatim, out of the caller's reach.
+    stored and returned verbatim, out of the caller's reach. ``retain_until`` (µs since the epoch)
+    and ``legal_hold`` are the engine's own lock: said only to a store with the capability
+    ``object_lock``, and read back from the engine.
     """
 
     content_type: str
     metadata: Mapping[str, str] = attrs.field(repr=False)
     system: Mapping[str, str] = attrs.field(repr=False)
+    retain_until: int | None = None
+    legal_hold: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -44,6 +44,9 @@ class Action(enum.StrEnum):
     VECTOR_QUERY = "vector.query"
     VECTOR_COUNT = "vector.count"
     VECTOR_DELETE = "vector.delete"
+    HOLD_SET = "hold.set"
+    HOLD_LIFT = "hold.lift"
+    RETENTION_EXTEND = "retention.extend"
     INGEST = "ingest"
     RETRIEVE = "retrieve"
     RECOVER = "recover"
@@ -104,6 +107,10 @@ _ADMINISTER: Final = frozenset(
         Action.RAW_RESTORE,
         Action.INDEX_STATE,
         Action.VECTOR_DELETE,
+        # Members protect what they write; what is there already, and for others, is not theirs.
+        Action.HOLD_SET,
+        Action.HOLD_LIFT,
+        Action.RETENTION_EXTEND,
         Action.RECOVER,
         Action.DEFINITION_PROPOSE,
         Action.DEFINITION_APPROVE,

@@ -40,8 +40,8 @@ class AuditBackend(Backend):
 
     @abstractmethod
     def unsettled(self, scope: Scope, before: int, limit: int) -> Sequence[LogEntry]:
-        """Return intents recorded before ``before`` (µs) whose operation has no outcome, oldest
-        first."""
+        """Return intents recorded before ``before`` (µs) whose operation has no outcome: the oldest
+        by ``recorded_at``, then by ``index``, in this order, and at most ``limit``."""
 
     @abstractmethod
     def erase_sealed(self, scope: Scope, subject_tag: bytes) -> int:

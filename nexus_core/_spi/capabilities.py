@@ -53,6 +53,7 @@ class RawCapabilities:
     presign_get: bool = False
     presign_put: bool = False
     versions: bool = False
+    object_lock: bool = False
     max_object_bytes: int | None = None
     max_key_bytes: int = MAX_KEY_BYTES
     max_metadata_bytes: int = 2048

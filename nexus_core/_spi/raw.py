@@ -8,7 +8,14 @@ from contextlib import AbstractContextManager
 
 import attrs
 
-from nexus_core._model.errors import StoreError, UnsupportedError
+from nexus_core._model.errors import (
+    ChecksumMismatchError,
+    IntegrityError,
+    NotFoundError,
+    PreconditionFailedError,
+    StoreError,
+    UnsupportedError,
+)
 from nexus_core._model.objects import (
     Body,
     ByteRange,
@@ -120,6 +127,53 @@ class RawBackend(Backend):
             except StoreError as error:
                 failed[key] = error.code
         return failed
+
+    def set_system(
+        self, scope: Scope, key: str, system: Mapping[str, str], *, if_match: str
+    ) -> ObjectInfo:
+        """Replace the system metadata of an object, atomically and durably; return what it is now.
+
+        Bytes, SHA-256, content type, metadata and the engine's own lock stay as they are; the ETag
+        becomes another, and where versions are kept there may be a new one. Raises
+        ``PreconditionFailedError`` unless the current ETag is ``if_match``, also where there is no
+        object. Exactly one of several racing writers that name one ETag succeeds, ``put`` among
+        them. Only for stores with ``conditional_replace``. This default writes the whole object
+        anew.
+        """
+        failure: StoreError
+        try:
+            with self.open(scope, key, if_match=if_match) as stream:
+                found = stream.info
+                body = Body(stream.chunks, sha256=found.sha256, size=found.size)
+                attributes = attrs.evolve(found.attributes, system=dict(system))
+                return self.put(scope, key, body, attributes, if_match=if_match)
+        except NotFoundError:
+            failure = PreconditionFailedError("there is no object under this key")
+        except ChecksumMismatchError:
+            failure = IntegrityError("the stored bytes are not those that were written")
+        raise failure
+
+    def set_lock(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        retain_until: int | None,
+        legal_hold: bool,
+        if_match: str,
+    ) -> ObjectInfo:
+        """Set the engine's own lock on the version that ``if_match`` names, and on no other;
+        durable when it returns. Capability ``object_lock``.
+
+        ``retain_until`` (µs) may be rounded up to the engine's unit, at most a second, and is never
+        less than what the version has. Raises ``PreconditionFailedError`` where another version, or
+        none, is current; one that is replaced at that moment may stay locked in the history.
+        A store with the capability sets the lock that is in ``ObjectAttributes`` by the very
+        request that makes an object (``put``, ``copy``, ``restore``), tells the engine's own in
+        ``ObjectInfo``, and keeps versions: what is locked nothing destroys, ``purge`` and ``erase``
+        raise ``RetentionError``.
+        """
+        raise UnsupportedError("object_lock")
 
     def copy(
         self,

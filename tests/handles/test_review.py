@@ -523,6 +523,8 @@ VALUES: dict[str, Any] = {
     "metadata": {},
     "exporters": {},
     "expected_version": 1,
+    "hold": True,
+    "until": 2**60,
     "size": 1,
     "sha256": "0" * 64,
     "text": "t",

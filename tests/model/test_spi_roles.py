@@ -107,6 +107,9 @@ OPTIONAL: dict[str, Callable[[RawBackend], object]] = {
     "presign_put": lambda raw: raw.presign_put(
         ACME, "a", expires_in=60, size=1, sha256="0" * 64, content_type="text/plain"
     ),
+    "set_lock": lambda raw: raw.set_lock(
+        ACME, "a", retain_until=None, legal_hold=True, if_match="1"
+    ),
     "list_versions": lambda raw: raw.list_versions(ACME),
     "head_version": lambda raw: raw.head_version(ACME, "a", "1"),
     "open_version": lambda raw: raw.open_version(ACME, "a", "1"),
@@ -122,7 +125,7 @@ def test_an_optional_method_is_unsupported_until_written(name: str) -> None:
     """A method that a backend need not have refuses by its capability's name."""
     with pytest.raises(UnsupportedError) as caught:
         OPTIONAL[name](complete(RawBackend))
-    capability = "versions" if name in HISTORY else name
+    capability = {"set_lock": "object_lock", **dict.fromkeys(HISTORY, "versions")}.get(name, name)
     assert caught.value.capability == capability
     assert getattr(RawCapabilities(), capability) is False
 
@@ -139,12 +142,15 @@ def test_a_vector_store_has_no_states_until_they_are_written(state: IndexState) 
 
 
 def test_optional_methods_are_those_that_are_not_abstract() -> None:
-    """Only two roles have methods with a default, and each is optional or delete_many."""
+    """Only two roles have methods with a default; what is not optional does it in another way."""
     for kind in ROLES:
         public = {
             name for name, _ in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"
         }
-        defaults = {RawBackend: {*OPTIONAL, "delete_many"}, VectorBackend: {"set_state"}}
+        defaults = {
+            RawBackend: {*OPTIONAL, "delete_many", "set_system"},
+            VectorBackend: {"set_state"},
+        }
         assert public - kind.__abstractmethods__ == defaults.get(kind, set())
 
 

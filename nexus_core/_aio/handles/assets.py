@@ -30,6 +30,29 @@ class AsyncAssetsHandle:
         """
         return await self._bridge.run(lambda: self._sync.register(key, logical_key=logical_key))
 
+    async def set_legal_hold(
+        self, asset: str, *, hold: bool, expected_version: int | None = None
+    ) -> Asset:
+        """Place a legal hold on an asset, or lift it: idempotent. Owners and admins only.
+
+        Covers the stored bytes, and every atom made from it: none of them is deleted while it
+        holds, whatever it says of itself. The bytes are held first, and set free first; a kill
+        between is finished by asking again. Raises ``NotFoundError``, and
+        ``PreconditionFailedError`` when the version has moved on.
+        """
+        return await self._bridge.run(
+            lambda: self._sync.set_legal_hold(asset, hold=hold, expected_version=expected_version)
+        )
+
+    async def set_retention(
+        self, asset: str, until: int, *, expected_version: int | None = None
+    ) -> Asset:
+        """Retain an asset until then (µs since the epoch), as ``set_legal_hold`` does: a period
+        can be extended, and nothing shortens it (``RetentionError``)."""
+        return await self._bridge.run(
+            lambda: self._sync.set_retention(asset, until, expected_version=expected_version)
+        )
+
     async def get(self, ids: str | Sequence[str]) -> list[Asset | None]:
         """Return assets aligned with ``ids``, at most 10 000; ``None`` where there is none."""
         return await self._bridge.run(lambda: self._sync.get(ids))

@@ -116,10 +116,33 @@ class AsyncAtomsHandle:
             lambda: self._sync.update(atom, metadata=metadata, expected_version=expected_version)
         )
 
+    async def set_legal_hold(
+        self, atom: str, *, hold: bool, expected_version: int | None = None
+    ) -> Atom:
+        """Place a legal hold on an atom, or lift it: atomic, durable, idempotent. Owners and
+        admins only; why is the request's purpose.
+
+        Covers what was made from it: no such atom is deleted while it holds. Raises
+        ``NotFoundError``, and ``PreconditionFailedError`` when the version has moved on.
+        """
+        return await self._bridge.run(
+            lambda: self._sync.set_legal_hold(atom, hold=hold, expected_version=expected_version)
+        )
+
+    async def set_retention(
+        self, atom: str, until: int, *, expected_version: int | None = None
+    ) -> Atom:
+        """Retain an atom until then (µs since the epoch), as ``set_legal_hold`` does: a period can
+        be extended, and nothing shortens it (``RetentionError``)."""
+        return await self._bridge.run(
+            lambda: self._sync.set_retention(atom, until, expected_version=expected_version)
+        )
+
     async def delete(self, ids: Sequence[str]) -> int:
         """Delete atoms and the edges that lead to them: all or nothing; returns how many existed.
 
-        Raises ``RetentionError`` if any of them is protected, and ``PreconditionFailedError`` for
-        one that still has children; nothing is deleted then. Vectors are deleted by id beside it.
+        Raises ``RetentionError`` if any of them, or what it was made from, is protected, and
+        ``PreconditionFailedError`` for one that still has children; nothing is deleted then.
+        Vectors are deleted by id beside it.
         """
         return await self._bridge.run(lambda: self._sync.delete(ids))

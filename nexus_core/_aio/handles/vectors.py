@@ -104,6 +104,29 @@ class AsyncVectorsHandle:
             lambda: self._sync.delete_where(index, where, version=version)
         )
 
+    async def set_legal_hold(
+        self, index: str, ids: Sequence[str], *, hold: bool, version: int | None = None
+    ) -> int:
+        """Place a legal hold on rows, or lift it: idempotent, durable; returns how many it changed.
+        Owners and admins only; why is the request's purpose. Capability ``round_trip`` bitexact.
+
+        Rows are copies that can be computed again from their atoms: a hold of an atom or asset does
+        not reach those that are written already. Raises ``NotFoundError`` where one of the ids is
+        not here; nothing is changed then.
+        """
+        return await self._bridge.run(
+            lambda: self._sync.set_legal_hold(index, ids, hold=hold, version=version)
+        )
+
+    async def set_retention(
+        self, index: str, ids: Sequence[str], until: int, *, version: int | None = None
+    ) -> int:
+        """Retain rows until then (µs since the epoch), as ``set_legal_hold`` does: a period can be
+        extended, and nothing shortens it (``RetentionError``)."""
+        return await self._bridge.run(
+            lambda: self._sync.set_retention(index, ids, until, version=version)
+        )
+
     async def get(
         self,
         index: str,

@@ -161,6 +161,17 @@ class MemoryRaw(MemoryBase, RawBackend):
                 raise PreconditionFailedError("the object has another version by now")
             self.objects.pop((scope, key), None)
 
+    def set_system(
+        self, scope: Scope, key: str, system: Mapping[str, str], *, if_match: str
+    ) -> ObjectInfo:
+        self.ensure_open()
+        with self.lock:
+            found = self.objects.get((scope, key))
+            if found is None or found.info.etag != if_match:
+                raise PreconditionFailedError("the object has another version by now")
+            attributes = attrs.evolve(found.info.attributes, system=dict(system))
+            return self._write(scope, key, found.data, attributes, if_absent=False)
+
     def copy(
         self,
         scope: Scope,
