@@ -211,6 +211,22 @@ def test_the_largest_filter_is_answered(store: AtomBackend, make: Callable[..., 
     assert store.count(scope, "assets", Not(where)) == 0
 
 
+def test_a_list_of_integers_and_floats_finds_integers_exactly(
+    store: AtomBackend, make: Callable[..., Record]
+) -> None:
+    """In a list with a float beside it, an integer that no float is finds itself and no other."""
+    scope = next(SCOPES)
+    sizes = (2**53, 2**60, 2**60 + 1)
+    store.commit(scope, [Insert(make("assets", f"r{n}", size=n)) for n in sizes])
+    for values, found in (
+        ((2.0**53, 2**60 + 1, 0.5), 2),
+        ((2**60 + 1, 1e300, *(number + 0.5 for number in range(200))), 1),
+        ((0.5, 1e300, -1e300), 0),
+    ):
+        assert store.count(scope, "assets", In("size", values)) == found
+        assert store.count(scope, "assets", NotIn("size", values)) == len(sizes) - found
+
+
 def test_the_widest_and_deepest_filters_are_answered(
     store: AtomBackend, make: Callable[..., Record]
 ) -> None:

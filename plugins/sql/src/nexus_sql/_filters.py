@@ -78,7 +78,10 @@ class FilterCompiler:
             return _compare_integers(column, where)
         match where:
             case In():
-                return self._member(column, where.values)
+                values = _integers(where.values) if isinstance(column.type, sa.Integer) else None
+                if values == []:
+                    return never(column)
+                return self._member(column, where.values if values is None else values)
             case Prefix():
                 return _begins_with(column, where.value)
             case Eq():
@@ -116,6 +119,16 @@ def _compare_integers(column: Column[Any], where: Any) -> ColumnElement[bool]:
         return cast("ColumnElement[bool]", compare(column, limit))
     holds = isinstance(where, Lt | Le) if value > 0 else isinstance(where, Gt | Ge)
     return column.is_not(None) if holds else never(column)
+
+
+def _integers(values: Sequence[Any]) -> list[Any]:
+    """The values that an integer column can hold, floats as integers: in a list with a float some
+    engines make floats of all, and miss the integers that no float is."""
+    return [
+        int(value) if type(value) is float else value
+        for value in values
+        if type(value) is not float or (value.is_integer() and int(value) in _INT64)
+    ]
 
 
 def _begins_with(column: Column[Any], prefix: str) -> ColumnElement[bool]:
