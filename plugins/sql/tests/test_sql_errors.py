@@ -417,3 +417,35 @@ def test_a_fault_of_our_own_is_not_disguised(provisioned: Path) -> None:
         versions = connection.exec_driver_sql("SELECT max(version) FROM nexus_schema")
         assert versions.scalar_one() == 2
     database.close()
+
+
+def test_a_file_that_vanished_is_missed_by_every_transaction(
+    atoms: AtomBackend, make: Make, provisioned: Path
+) -> None:
+    """A connection to a file that was removed answers no more, and acknowledges nothing."""
+    atoms.commit(SCOPE, [Insert(make("atoms", "a"))])
+    for file in provisioned.parent.glob(f"{provisioned.name}*"):
+        file.unlink()
+    for _ in range(2):
+        with pytest.raises(UnavailableError) as failure:
+            atoms.commit(SCOPE, [Insert(make("atoms", "b"))])
+        assert failure.value.outcome is Outcome.NOT_APPLIED
+        with pytest.raises(UnavailableError):
+            atoms.get(SCOPE, "atoms", ["a"])
+    assert list(atoms.check())
+    assert not provisioned.exists()
+
+
+def test_a_file_that_was_put_back_is_the_one_that_answers(
+    atoms: AtomBackend, make: Make, provisioned: Path, template: Path
+) -> None:
+    """With another file under the name, none of what the removed one held is read or written."""
+    atoms.commit(SCOPE, [Insert(make("atoms", "a"))])
+    for file in provisioned.parent.glob(f"{provisioned.name}*"):
+        file.unlink()
+    provisioned.write_bytes(template.read_bytes())
+    assert atoms.get(SCOPE, "atoms", ["a"]) == [None]
+    atoms.commit(SCOPE, [Insert(make("atoms", "b"))])
+    with closing(sqlite3.connect(provisioned)) as connection:
+        found = connection.execute("SELECT nx_id FROM record_atoms").fetchall()
+    assert found == [("b",)]

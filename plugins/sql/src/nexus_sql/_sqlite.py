@@ -69,6 +69,9 @@ _PRAGMAS: Final = (
 # A statement takes 32,766 parameters, and a filter may have 255 lists of 1000 values.
 _MAX_LIST: Final = 100
 
+# Which file a connection has open: one that was removed is read and written until it is closed.
+_FILE: Final = "nexus_file"
+
 _WRITERS: Final[dict[str, threading.Lock]] = {}
 
 
@@ -167,9 +170,21 @@ class SqliteDatabase(Database):
             else:
                 return bool(mode == ("wal",))
 
+    def connect(self, engine: Engine, login: str) -> Connection:
+        # Asked before, so that one that comes in between is met at the first transaction.
+        file = _sqlite_place.identity(self._path)
+        connection = super().connect(engine, login)
+        connection.info[_FILE] = file
+        return connection
+
+    def is_disconnect(self, error: Exception) -> bool:
+        return _sqlite_errors.is_moved(error)
+
     def begin(
         self, connection: Connection, scope: Scope | None, *, write: bool, alone: bool
     ) -> None:
+        if connection.info[_FILE] != _sqlite_place.identity(self._path):
+            raise _sqlite_errors.moved()
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     def acquire_writer(self) -> None:

@@ -52,6 +52,18 @@ def is_duplicate(error: Exception) -> bool:
     return code_of(error) in _DUPLICATE
 
 
+def moved() -> sqlite3.Error:
+    """What SQLite itself says, though of writes only, and not of all."""
+    error = sqlite3.OperationalError("the database file was moved")
+    error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
+    return error
+
+
+def is_moved(error: Exception) -> bool:
+    """Whether the file that was open is no longer the one of that name."""
+    return code_of(error) == sqlite3.SQLITE_READONLY_DBMOVED
+
+
 def translate(error: Exception, outcome: Outcome) -> StoreError | None:
     """Give the error of the tree; ``None`` for an exception that is not the engine's."""
     code = code_of(error)

@@ -39,6 +39,15 @@ def connect(path: Path, options: str, busy_timeout: float) -> sqlite3.Connection
     )
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file has the name now; ``None`` where none has."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
+
+
 def problems(path: Path, tables: Tables, setting: str) -> list[Problem]:
     """Everything that stands in the way, found by reading only."""
     found = [*_library(setting), *_access(path, setting)]
