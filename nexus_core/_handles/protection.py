@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, cast, final
+from typing import Any, Final, cast, final
 
 import attrs
 
@@ -29,6 +29,7 @@ from nexus_core._model.errors import (
     PreconditionFailedError,
     RetentionError,
     StoreError,
+    UnsupportedError,
 )
 from nexus_core._model.objects import ObjectAttributes, ObjectInfo
 from nexus_core._model.records import Operation, Record, Replace
@@ -98,10 +99,15 @@ class Protecting:
 
     # -- objects -----------------------------------------------------------------------------
 
-    def object(self, key: str, change: Protection, if_match: str | None) -> tuple[RawObject, bool]:
-        """Change an object's protection; gives what it is now, and whether that was needed."""
+    def object(
+        self, key: str, change: Protection, if_match: str | None, version_id: str | None = None
+    ) -> tuple[RawObject, bool]:
+        """Change an object's protection; gives what it is now, and whether that was needed.
+
+        An old version can be named where the engine has a lock of its own.
+        """
         for _ in range(_TRIES):
-            info = self._objects.info(key)
+            info = self._objects.info(key, version_id)
             if if_match not in (None, info.etag):
                 raise PreconditionFailedError("the object has another version by now")
             own = object_of(info).governance
@@ -109,44 +115,58 @@ class Protecting:
             made, needed = object_of(info), wanted != own
             if needed:
                 try:
-                    made = self._rewritten(info, wanted)
+                    made = self._changed(info, wanted, pinned=version_id is not None)
                 except PreconditionFailedError:
                     if if_match is not None:
                         raise
                     continue
-            if change.action is Action.HOLD_LIFT:
+            if change.action is Action.HOLD_LIFT and version_id is None:
                 self._lift_past(key, made)
             return made, needed
         raise PreconditionFailedError("the object keeps being replaced", hint="try again later")
 
-    def _rewritten(self, info: ObjectInfo, wanted: Governance) -> RawObject:
-        """Put another governance with an object's bytes: the engine's own lock where it has one."""
+    def _changed(self, info: ObjectInfo, wanted: Governance, *, pinned: bool) -> RawObject:
+        """Put another governance with an object's bytes: by the engine's own lock where it has one,
+        else by system metadata, which also goes where it says more than it should."""
         key = info.key
         store = self._gate.runtime.store(StoreRole.RAW)
         engine = cast("RawCapabilities", store.spec.capabilities).object_lock
         told = self._objects.stamped(key, info.attributes, wanted)
 
-        def run(store: OpenStore) -> ObjectInfo:
-            self._gate.require(store, "conditional_replace")
-            found, backend, scope = info, raw_backend(store), self._gate.scope
-            if engine and _lock(told) != _lock(info.attributes):
-                found = backend.set_lock(
-                    scope,
-                    key,
-                    retain_until=told.retain_until,
-                    legal_hold=told.legal_hold,
-                    if_match=found.etag,
-                )
-            if told.system != info.attributes.system:
-                found = backend.set_system(scope, key, told.system, if_match=found.etag)
-            return found
+        def lock(store: OpenStore) -> ObjectInfo:
+            return raw_backend(store).set_lock(
+                self._gate.scope,
+                key,
+                str(info.version_id),
+                **_wish(told, info.attributes),
+            )
 
-        found = self._gate.call(StoreRole.RAW, run)
-        made = self._gate.call(StoreRole.RAW, lambda _: self._objects.admitted(found, key))
+        def rewrite(store: OpenStore) -> ObjectInfo:
+            self._gate.require(store, "conditional_replace")
+            return raw_backend(store).set_system(
+                self._gate.scope, key, told.system, if_match=info.etag
+            )
+
+        found = info
+        if pinned and (not engine or told.system != info.attributes.system):
+            raise UnsupportedError(
+                "object_lock", hint="an old version keeps what was said of it when it was written"
+            )
+        if _wish(told, info.attributes):
+            found = self._gate.call(StoreRole.RAW, lock)
+        if told.system != info.attributes.system:
+            found = self._gate.call(StoreRole.RAW, rewrite)
+        made = self._gate.call(
+            StoreRole.RAW, lambda _: self._objects.admitted(found, key, found.version_id)
+        )
         if (made.size, made.sha256) != (info.size, info.sha256):
             raise IntegrityError("the store changed an object's bytes with its protection")
         if not _is_kept(wanted, made.governance):
             raise IntegrityError("the store kept another protection than it was given")
+        if engine and not pinned and self._objects.info(key).version_id != made.version_id:
+            # Replaced at this moment: it is kept in the history, and what took its place is looked
+            # at next.
+            raise PreconditionFailedError("the object has another version by now")
         if info.version_id not in (None, made.version_id) and self._history.kept:
             # The same object with the words it had before: no older version to go back to.
             with suppress(StoreError):
@@ -249,8 +269,12 @@ class Protecting:
         raise PreconditionFailedError("it keeps being written", hint="try again later")
 
 
-def _lock(attributes: ObjectAttributes) -> tuple[int | None, bool]:
-    return attributes.retain_until, attributes.legal_hold
+def _wish(told: ObjectAttributes, there: ObjectAttributes) -> dict[str, Any]:
+    """What of a lock is to be another than it is."""
+    names = ("retain_until", "legal_hold")
+    return {
+        each: getattr(told, each) for each in names if getattr(told, each) != getattr(there, each)
+    }
 
 
 def _is_kept(wanted: Governance, made: Governance) -> bool:

@@ -392,24 +392,39 @@ class RawHandle:
             )
         return failed
 
-    def set_legal_hold(self, key: str, *, hold: bool, if_match: str | None = None) -> RawObject:
+    def set_legal_hold(
+        self, key: str, *, hold: bool, if_match: str | None = None, version_id: str | None = None
+    ) -> RawObject:
         """Place a legal hold on an object, or lift it: atomic, durable, idempotent. Owners and
         admins only; why is the request's purpose. Capability ``conditional_replace``.
 
-        Bytes and metadata stay, the ETag becomes another. Raises ``NotFoundError``, and
-        ``PreconditionFailedError`` unless ``if_match``, when given, is the current ETag.
+        Bytes and metadata stay, the ETag becomes another where the engine has no lock of its own.
+        Raises ``NotFoundError``, and ``PreconditionFailedError`` unless ``if_match``, when given,
+        is the current ETag. ``version_id`` names an old version. Capability ``object_lock``.
         """
-        return self._protected(key, Protection.of_hold(hold), if_match)
+        return self._protected(key, Protection.of_hold(hold), if_match, version_id)
 
-    def set_retention(self, key: str, until: int, *, if_match: str | None = None) -> RawObject:
+    def set_retention(
+        self, key: str, until: int, *, if_match: str | None = None, version_id: str | None = None
+    ) -> RawObject:
         """Retain an object until then (µs since the epoch), as ``set_legal_hold`` does: a period
         can be extended, and nothing shortens it (``RetentionError``)."""
-        return self._protected(key, Protection.of_period(until, self._gate.now()), if_match)
+        change = Protection.of_period(until, self._gate.now())
+        return self._protected(key, change, if_match, version_id)
 
-    def _protected(self, key: str, change: Protection, if_match: str | None) -> RawObject:
-        check_user_key(key)
-        with self._ledger.telling(change.action, StoreRole.RAW, (key,)) as mutation:
-            made, needed = Protecting(self._gate).object(key, change, if_match)
+    def _protected(
+        self, key: str, change: Protection, if_match: str | None, version_id: str | None
+    ) -> RawObject:
+        ids: tuple[str, ...] = (check_user_key(key),)
+        if version_id is not None:
+            if if_match is not None:
+                raise InvalidArgumentError("name a version by version_id or by if_match, not both")
+            ids += (check_version_id(version_id),)
+        with self._ledger.telling(change.action, StoreRole.RAW, ids) as mutation:
+            if version_id is not None:
+                self._gate.require(self._gate.runtime.store(StoreRole.RAW), "object_lock")
+            protecting = Protecting(self._gate)
+            made, needed = protecting.object(key, change, if_match, version_id)
             mutation.unchanged = not needed
             self._ledger.told(mutation, change.action, [(made.governance, (key,), (key,))])
         return made

@@ -157,21 +157,22 @@ class RawBackend(Backend):
         self,
         scope: Scope,
         key: str,
+        version_id: str,
         *,
-        retain_until: int | None,
-        legal_hold: bool,
-        if_match: str,
+        retain_until: int | None = None,
+        legal_hold: bool | None = None,
     ) -> ObjectInfo:
-        """Set the engine's own lock on the version that ``if_match`` names, and on no other;
-        durable when it returns. Capability ``object_lock``.
+        """Set the engine's own lock of one version, current or not; durable when it returns.
+        Capability ``object_lock``, which takes ``versions``.
 
-        ``retain_until`` (µs) may be rounded up to the engine's unit, at most a second, and is never
-        less than what the version has. Raises ``PreconditionFailedError`` where another version, or
-        none, is current; one that is replaced at that moment may stay locked in the history.
-        A store with the capability sets the lock that is in ``ObjectAttributes`` by the very
-        request that makes an object (``put``, ``copy``, ``restore``), tells the engine's own in
-        ``ObjectInfo``, and keeps versions: what is locked nothing destroys, ``purge`` and ``erase``
-        raise ``RetentionError``.
+        What is not said stays as it is. ``retain_until`` (µs) may be rounded up by the engine, at
+        most by a second; a time before the one that the version has raises ``RetentionError``.
+        Raises ``NotFoundError`` as ``head_version``.
+
+        A store with the capability gives an object the lock in its ``ObjectAttributes`` by the very
+        request that makes it (``put``, ``copy``, ``restore``), tells the engine's own in
+        ``ObjectInfo``, and destroys nothing that is locked: ``purge`` and ``erase`` raise
+        ``RetentionError``; ``put`` and ``delete`` do, or leave the version in the history.
         """
         raise UnsupportedError("object_lock")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from nexus_contracts.memory import MemoryLocks
 
 from nexus_core import (
     AccessDeniedError,
@@ -28,6 +29,12 @@ from .test_windows import meanwhile
 OWN: Any = {"kind": "data", "space": "s"}
 CUT: Any = {"operation": "cut", "version": "1"}
 HOUR = 3_600_000_000
+
+
+@pytest.fixture
+def engine(opened: Callable[..., World]) -> World:
+    """A world whose raw store's engine has a lock of its own."""
+    return opened(memory=keeping(MemoryLocks, object_lock=True))
 
 
 @pytest.fixture
@@ -286,6 +293,75 @@ def test_a_lifted_hold_leaves_no_held_version(past: World) -> None:
             for each in n.raw.versions("k").items
         )
         n.erasure.subject("u1")
+
+
+def test_the_engines_lock_is_set_and_believed(engine: World) -> None:
+    """Where the engine has a lock, it alone says what protects an object, from the first moment."""
+    until = engine.clock.time + HOUR
+    with engine.nexus.request(context()) as n:
+        put = n.raw.put("k", b"x", **OWN, legal_hold=True)
+        stored = engine.raw.head(context().scope, "k").attributes
+        assert (stored.legal_hold, stored.system["legal-hold"]) == (True, "0")
+        assert put.governance.legal_hold
+        n.raw.copy("k", "l")
+        assert engine.raw.head(context().scope, "l").attributes.legal_hold
+        kept = n.raw.set_retention("k", until)
+        assert (kept.etag, kept.version_id) == (put.etag, put.version_id)
+        assert kept.governance.legal_hold
+        free = n.raw.set_legal_hold("k", hold=False)
+        assert (free.governance.legal_hold, free.governance.retain_until) == (False, until)
+        assert len(n.raw.versions("k").items) == 1
+        # What the operator does at the engine is true.
+        engine.raw.set_lock(context().scope, "k", put.version_id, legal_hold=True)
+        engine.clock.time = until + HOUR
+        with pytest.raises(RetentionError):
+            n.raw.delete("k")
+        n.raw.set_legal_hold("k", hold=False)
+        n.raw.delete("k")
+
+
+def test_a_hold_from_before_the_engines_lock_is_lifted(engine: World) -> None:
+    """What an object's own metadata says is believed too, and goes with the lifting."""
+    with engine.nexus.request(context()) as n:
+        n.raw.put("k", b"x", **OWN)
+        there = engine.raw.head(context().scope, "k")
+        system = {**there.attributes.system, "legal-hold": "1"}
+        engine.raw.set_system(context().scope, "k", system, if_match=there.etag)
+        with pytest.raises(RetentionError):
+            n.raw.delete("k")
+        assert not n.raw.set_legal_hold("k", hold=False).governance.legal_hold
+        n.raw.delete("k")
+
+
+def test_a_locked_version_that_was_replaced_is_set_free_by_its_id(engine: World) -> None:
+    """A hold that lands on a version which is replaced at that moment goes to its successor too,
+    and the old one is lifted by name."""
+    with engine.nexus.request(context()) as n, engine.nexus.request(context()) as other:
+        old = n.raw.put("k", b"x", **OWN)
+        meanwhile(
+            engine.raw, "set_lock", lambda: other.raw.put("k", b"y", **OWN, if_match=old.etag)
+        )
+        new = n.raw.set_legal_hold("k", hold=True)
+        assert new.version_id != old.version_id
+        for version in (old.version_id, new.version_id):
+            assert n.raw.head("k", version_id=version).governance.legal_hold
+        with pytest.raises(RetentionError):
+            n.erasure.scope(confirm="acme/dev")
+        for version in (old.version_id, new.version_id):
+            made = n.raw.set_legal_hold("k", hold=False, version_id=version)
+            assert made.version_id == version
+        with pytest.raises(InvalidArgumentError):
+            n.raw.set_legal_hold("k", hold=True, version_id="v", if_match="e")
+        n.erasure.scope(confirm="acme/dev")
+
+
+def test_an_old_version_is_locked_by_engines_only(past: World) -> None:
+    """Where protection is written with an object, what is past keeps what it said."""
+    with past.nexus.request(context()) as n:
+        made = n.raw.put("k", b"x", **OWN)
+        with pytest.raises(UnsupportedError) as caught:
+            n.raw.set_legal_hold("k", hold=True, version_id=made.version_id)
+        assert caught.value.capability == "object_lock"
 
 
 def test_a_store_without_conditions_protects_nothing_later(opened: Callable[..., World]) -> None:

@@ -29,7 +29,7 @@ from .conftest import World, context
 OWN: Any = {"kind": "data", "space": "s"}
 
 
-def keeping(**flags: bool) -> ModuleType:
+def keeping(kind: type[MemoryVersions] = MemoryVersions, **flags: bool) -> ModuleType:
     """The memory plugin, whose raw store keeps versions and says so unless told otherwise."""
     module = ModuleType("versions_for_test")
     module.__dict__.update(vars(plugin))
@@ -42,7 +42,7 @@ def keeping(**flags: bool) -> ModuleType:
         return attrs.evolve(
             spec,
             capabilities=capabilities,
-            factory=lambda _config, runtime: MemoryVersions(runtime.now),
+            factory=lambda _config, runtime: kind(runtime.now),
         )
 
     module.__dict__.update(nexus_raw_store=nexus_raw_store)

@@ -107,9 +107,7 @@ OPTIONAL: dict[str, Callable[[RawBackend], object]] = {
     "presign_put": lambda raw: raw.presign_put(
         ACME, "a", expires_in=60, size=1, sha256="0" * 64, content_type="text/plain"
     ),
-    "set_lock": lambda raw: raw.set_lock(
-        ACME, "a", retain_until=None, legal_hold=True, if_match="1"
-    ),
+    "set_lock": lambda raw: raw.set_lock(ACME, "a", "1", legal_hold=True),
     "list_versions": lambda raw: raw.list_versions(ACME),
     "head_version": lambda raw: raw.head_version(ACME, "a", "1"),
     "open_version": lambda raw: raw.open_version(ACME, "a", "1"),

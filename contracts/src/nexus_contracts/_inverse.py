@@ -26,6 +26,7 @@ ATTEMPTS: Final[Mapping[str, Attempt]] = {
         "new", kind="data", space="s", size=0, sha256=hashlib.sha256(b"").hexdigest()
     ),
     "versions": lambda n: n.raw.restore("k", "0"),
+    "object_lock": lambda n: n.raw.set_legal_hold("k", hold=True, version_id="0"),
     "states:inactive": lambda n: n.vectors.deactivate("main"),
 }
 

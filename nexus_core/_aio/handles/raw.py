@@ -182,25 +182,28 @@ class AsyncRawHandle:
         return await self._bridge.run(lambda: self._sync.delete_many(keys))
 
     async def set_legal_hold(
-        self, key: str, *, hold: bool, if_match: str | None = None
+        self, key: str, *, hold: bool, if_match: str | None = None, version_id: str | None = None
     ) -> RawObject:
         """Place a legal hold on an object, or lift it: atomic, durable, idempotent. Owners and
         admins only; why is the request's purpose. Capability ``conditional_replace``.
 
-        Bytes and metadata stay, the ETag becomes another. Raises ``NotFoundError``, and
-        ``PreconditionFailedError`` unless ``if_match``, when given, is the current ETag.
+        Bytes and metadata stay, the ETag becomes another where the engine has no lock of its own.
+        Raises ``NotFoundError``, and ``PreconditionFailedError`` unless ``if_match``, when given,
+        is the current ETag. ``version_id`` names an old version. Capability ``object_lock``.
         """
         return await self._bridge.run(
-            lambda: self._sync.set_legal_hold(key, hold=hold, if_match=if_match)
+            lambda: self._sync.set_legal_hold(
+                key, hold=hold, if_match=if_match, version_id=version_id
+            )
         )
 
     async def set_retention(
-        self, key: str, until: int, *, if_match: str | None = None
+        self, key: str, until: int, *, if_match: str | None = None, version_id: str | None = None
     ) -> RawObject:
         """Retain an object until then (µs since the epoch), as ``set_legal_hold`` does: a period
         can be extended, and nothing shortens it (``RetentionError``)."""
         return await self._bridge.run(
-            lambda: self._sync.set_retention(key, until, if_match=if_match)
+            lambda: self._sync.set_retention(key, until, if_match=if_match, version_id=version_id)
         )
 
     async def copy(self, source: str, target: str, *, if_match: str | None = None) -> RawObject:

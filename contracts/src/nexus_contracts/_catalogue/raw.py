@@ -241,6 +241,49 @@ RAW: Final[tuple[Requirement, ...]] = (
         capability="versions",
     ),
     _raw(
+        "RAW-070",
+        "set_system replaces an object's system metadata as a whole, and leaves its bytes, digest, "
+        "type and metadata as they are.",
+        "A legal hold that costs the object its name or its bytes protects nothing.",
+        capability="conditional_replace",
+    ),
+    _raw(
+        "RAW-071",
+        "set_system changes exactly the version that is named, with PreconditionFailedError for a "
+        "stale or absent one, and gives another ETag, which later conditions see.",
+        "A deletion that was decided before a hold must not go through after it.",
+        capability="conditional_replace",
+    ),
+    _raw(
+        "RAW-072",
+        "Of several racing changes and puts that name one version, at most one succeeds, and no "
+        "object is made of two.",
+        "A hold that lands on bytes that nobody looked at holds the wrong thing.",
+        level=Level.STOCHASTIC,
+        capability="conditional_replace",
+    ),
+    _raw(
+        "RAW-073",
+        "An object has the engine's lock that it is made with from its first moment, whether it is "
+        "put, copied or restored, and every way to look tells the lock.",
+        "Between an object and a lock that follows it there is time to delete it.",
+        capability="object_lock",
+    ),
+    _raw(
+        "RAW-074",
+        "set_lock sets and lifts the hold, and extends but never shortens the period, of exactly "
+        "the version that is named, and leaves what is not said as it is.",
+        "Two who protect a thing for their own reasons must not undo each other's.",
+        capability="object_lock",
+    ),
+    _raw(
+        "RAW-075",
+        "What is locked nothing destroys: purge and erase raise RetentionError with its key, put "
+        "and delete do or leave it in the history; nothing else and no other scope is kept by it.",
+        "An engine's lock is there for the day on which the program is wrong.",
+        capability="object_lock",
+    ),
+    _raw(
         "TEN-101",
         "What a scope sees does not depend on what any other scope does.",
         "Isolation is non-interference: of values, errors, order and counts.",

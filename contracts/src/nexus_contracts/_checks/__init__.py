@@ -8,6 +8,7 @@ from functools import cache
 _MODULES = (
     "raw",
     "raw_isolation",
+    "raw_locks",
     "raw_signed",
     "raw_versions",
     "atoms",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nexus_contracts.memory._atoms import MemoryAtoms
 from nexus_contracts.memory._audit import MemoryAudit
+from nexus_contracts.memory._locks import MemoryLocks
 from nexus_contracts.memory._raw import MemoryRaw, send_signed
 from nexus_contracts.memory._specs import MemoryConfig, memory_specs
 from nexus_contracts.memory._vectors import MemoryVectors
@@ -17,6 +18,7 @@ __all__ = [
     "MemoryAtoms",
     "MemoryAudit",
     "MemoryConfig",
+    "MemoryLocks",
     "MemoryRaw",
     "MemoryVectors",
     "MemoryVersions",

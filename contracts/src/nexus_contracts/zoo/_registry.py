@@ -20,6 +20,7 @@ def mutants() -> tuple[Mutant, ...]:
         _neighbours_atoms,
         _neighbours_vectors,
         _raw,
+        _raw_locks,
         _raw_signed,
         _raw_versions,
         _sequences,
@@ -29,6 +30,7 @@ def mutants() -> tuple[Mutant, ...]:
 
     each = (
         _raw,
+        _raw_locks,
         _raw_signed,
         _raw_versions,
         _atoms,
@@ -58,10 +60,20 @@ def legal_variants() -> Mapping[str, BackendHarness]:
         _audit,
         _filed,
         _raw_legal,
+        _raw_locks,
         _raw_versions,
         _vectors,
         _vectors_states,
     )
 
-    each = (_raw_legal, _raw_versions, _atoms, _vectors, _vectors_states, _audit, _filed)
+    each = (
+        _raw_legal,
+        _raw_locks,
+        _raw_versions,
+        _atoms,
+        _vectors,
+        _vectors_states,
+        _audit,
+        _filed,
+    )
     return {name: harness for module in each for name, harness in module.LEGAL.items()}
