@@ -24,6 +24,8 @@ HONEST: Mapping[str, Proof] = {
     "checksum_sha256": True,
     "ranges": True,
     "versions": False,
+    "object_lock": False,
+    "multipart_locks": False,
     "presign_get": True,
     "presign_put": True,
     "presign_put_by": "checksum",

@@ -60,7 +60,7 @@ def test_spec_declares_the_weakest_isolation_and_proves_the_rest(lab: Any) -> No
     assert (spec.isolation, spec.durability) == (Isolation.PREFIX, Durability.POWER_LOSS)
     assert spec.proves == {
         *("conditional_create", "conditional_replace", "conditional_delete"),
-        *("ranges", "presign_get", "presign_put", "versions"),
+        *("object_lock", "ranges", "presign_get", "presign_put", "versions"),
     }
     assert callable(spec.prove)
     assert callable(spec.provision)

@@ -165,7 +165,7 @@ def a_lock_comes_with_the_object(bench: Bench) -> None:
     }
     for key, wanted in ways.items():
         store.put(SCOPE, key, Body(b"x"), wanted)
-        store.copy(SCOPE, key, f"{key}/copy", wanted, if_absent=True)
+        store.copy(SCOPE, key, f"{key}/copy", wanted)
         store.copy(SCOPE, key, f"{key}/free", attributes())
         for name, lock in ((key, wanted), (f"{key}/copy", wanted), (f"{key}/free", attributes())):
             info = store.head(SCOPE, name)
@@ -184,7 +184,18 @@ def a_lock_comes_with_the_object(bench: Bench) -> None:
         made = store.restore(SCOPE, key, version)
         has_lock(bench, made, wanted, f"restore of {key!r}")
         has_lock(bench, store.head(SCOPE, key), wanted, f"what was restored under {key!r}")
+    if not getattr(bench.spec.capabilities, "conditional_replace", False):
+        return
     info = store.head(SCOPE, "free")
+    held = store.set_lock(SCOPE, "free", str(info.version_id), legal_hold=True)
+    try:
+        told = store.set_system(SCOPE, "free", HELD, if_match=held.etag)
+    except RetentionError:
+        # Nor may all engines write anew what is locked.
+        told = held
+    has_lock(bench, told, locked(legal_hold=True), "set_system of what is held")
+    store.set_lock(SCOPE, "free", str(info.version_id), legal_hold=False)
+    info = store.set_lock(SCOPE, "free", str(told.version_id), legal_hold=False)
     told = store.set_system(SCOPE, "free", HELD, if_match=info.etag)
     has_lock(bench, told, attributes(), "set_system of what is free")
 

@@ -57,6 +57,7 @@ def nexus_raw_store() -> BackendSpec:
             presign_get=True,
             presign_put=True,
             versions=True,
+            object_lock=True,
             max_key_bytes=900,
             max_metadata_bytes=1024,
         ),
@@ -72,6 +73,7 @@ def nexus_raw_store() -> BackendSpec:
                 "conditional_replace",
                 "presign_get",
                 "presign_put",
+                "object_lock",
                 "ranges",
                 "versions",
             )

@@ -41,6 +41,11 @@ class S3Config(BackendConfig):
     """Whether the buckets keep old versions. A bucket that does otherwise is refused, and one that
     provisioning makes is made so."""
 
+    object_lock: Literal["governance", "compliance"] | None = None
+    """Whether holds and retention periods are the engine's own object lock, and in which mode the
+    periods are. Takes ``versions``, and buckets that were made with it; provisioning makes them so.
+    """
+
     prefix: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9_.-]*/)*$", max_length=40)
     """What all names begin with, where the bucket holds other things too: empty, or ``a/b/``."""
 
@@ -137,6 +142,8 @@ class S3Config(BackendConfig):
     def _fits_together(self) -> S3Config:
         if (self.bucket is None) == (not self.buckets):
             raise PydanticCustomError("nexus_bucket", "name exactly one of bucket and buckets")
+        if self.object_lock is not None and not self.versions:
+            raise PydanticCustomError("nexus_lock", "object_lock takes versions = true")
         if self.identity == "keys" and (self.access_key is None or self.secret_key is None):
             raise PydanticCustomError(
                 "nexus_identity", "name access_key and secret_key, or another identity"
@@ -153,6 +160,11 @@ class S3Config(BackendConfig):
                     "nexus_plaintext", "plain http to another machine needs plaintext = true"
                 )
         return self
+
+    @property
+    def lock_mode(self) -> str | None:
+        """The mode of periods, as the protocol spells it."""
+        return None if self.object_lock is None else self.object_lock.upper()
 
     @property
     def all_buckets(self) -> Mapping[str, str]:

@@ -58,7 +58,8 @@ class Copier:
         condition: Condition,
     ) -> ObjectInfo:
         """Copy what was found at ``source``, and nothing else, under a condition on ``target``."""
-        if self._by_engine and present.info.size >= _FROM:
+        divisible = self._writer.divisible(condition, attributes)
+        if self._by_engine and divisible and present.info.size >= _FROM:
             return self._copied(source, present, target, attributes, condition)
         with opened(self._patience, source, None, present.info.etag) as stream:
             body = Body(stream.chunks, sha256=stream.info.sha256, size=stream.info.size)
@@ -75,7 +76,7 @@ class Copier:
     ) -> ObjectInfo:
         size = present.info.size
         sealed = self._writer.sealed(present.info.sha256, attributes)
-        described = {"Metadata": sealed.header(), "ContentType": attributes.content_type}
+        described = self._writer.described(target, sealed)
         version = present.info.version_id
         origin = {"Bucket": source.bucket, "Key": source.name} | (
             {} if version is None else {"VersionId": version}

@@ -22,13 +22,15 @@ _LONGEST_PAUSE: Final = 2.0
 @attrs.frozen
 class Target:
     """One key of one scope: where its object is, and the client that reaches it. With a ``version``
-    it is that one, and only ever read."""
+    it is that one, which is only ever read or locked. ``lock`` is the mode of the engine's own
+    lock, where the settings use it."""
 
     client: Any = attrs.field(repr=False, eq=False)
     bucket: str = attrs.field(repr=False)
     name: str = attrs.field(repr=False)
     key: str = ""
     version: str | None = attrs.field(default=None, repr=False)
+    lock: str | None = attrs.field(default=None, repr=False)
 
     def call(self, operation: str, **parameters: Any) -> Any:
         """One request about this name, once; raises ``Failure``."""

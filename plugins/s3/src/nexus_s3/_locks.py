@@ -1,4 +1,4 @@
-"""The engine's own locks, which are respected and never set: what they keep from being deleted."""
+"""What the engine's own locks keep from being deleted, whoever set them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def look(patience: Patience, target: Target) -> Found | None:
     response = described(patience, target)
     if response is None:
         return None
-    return found(target.key, response, int(response.get("ContentLength") or 0))
+    return found(target, response, int(response.get("ContentLength") or 0))
 
 
 def described(patience: Patience, target: Target) -> Any:

@@ -33,6 +33,7 @@ from nexus_s3._engine import Patience, Target, call, given
 from nexus_s3._failures import Failure, Kind, translate
 from nexus_s3._hush import Hushed
 from nexus_s3._keeping import keeps_versions
+from nexus_s3._locking import locks
 from nexus_s3._presign import BINDINGS, Signer
 from nexus_s3._record import HEADER, Sealed, bare, found
 from nexus_s3._session import Clients
@@ -101,6 +102,8 @@ class _Probe:
                 "checksum_sha256": self._holds(self._checks_digests),
                 "ranges": self._holds(self._ranges),
                 "versions": self.config.versions and self._holds(self._keeps_versions),
+                "object_lock": self._holds(self._locks),
+                "multipart_locks": self._holds(self._locks_parts),
                 "presign_get": self._holds(self._presigned_get),
                 **self._presigned_put(),
             }
@@ -164,7 +167,7 @@ class _Probe:
         self._put(target, _BODY, Metadata=sealed.header(), ContentType=attributes.content_type)
         wanted = sealed.info(target.key, len(_BODY), "e", None).attributes
         try:
-            seen = found(target.key, self._do(target, "head_object"), len(_BODY)).info.attributes
+            seen = found(target, self._do(target, "head_object"), len(_BODY)).info.attributes
         except StoreError:
             seen = None
         if seen != wanted:
@@ -329,6 +332,23 @@ class _Probe:
 
     def _keeps_versions(self) -> bool:
         return keeps_versions(self._target("versions"), self._do)
+
+    def _locks(self) -> bool:
+        mode = self.config.lock_mode
+        return mode is not None and locks(self._target("locked"), self._do, mode)
+
+    def _locks_parts(self) -> bool:
+        if self.config.object_lock is None:
+            return False
+        target = self._target("locked-parts")
+        asked = {"ObjectLockLegalHoldStatus": "ON"}
+        upload = given(self._do(target, "create_multipart_upload", **asked), "UploadId")
+        part = self._do(target, "upload_part", UploadId=upload, PartNumber=1, Body=_BODY)
+        made = {"Parts": [{"PartNumber": 1, "ETag": given(part, "ETag")}]}
+        self._do(target, "complete_multipart_upload", UploadId=upload, MultipartUpload=made)
+        held = self._do(target, "head_object").get("ObjectLockLegalHoldStatus") == "ON"
+        self._do(target, "put_object_legal_hold", LegalHold={"Status": "OFF"})
+        return held
 
     def _signer(self, target: Target) -> Signer:
         client, held = self.clients.signing(PROBE, _SECONDS)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus_core.spi import ConfigurationError, Problem, Runtime
-from nexus_s3 import _keeping
+from nexus_s3 import _keeping, _locking
 from nexus_s3._config import AWS, S3Config
 from nexus_s3._engine import Patience, call
 from nexus_s3._failures import Failure, Kind
@@ -59,8 +59,11 @@ def _bucket_faults(config: S3Config, clients: Clients, patience: Patience) -> It
             yield Problem(path=setting, what=what.format(bucket), fix=fix)
             if fault in (Kind.UNKNOWN_KEYS, Kind.UNREACHABLE):
                 return
-        elif (wrong := _keeping.fault(config, clients.own(), bucket, patience)) is not None:
-            yield wrong
+            continue
+        for wrong in (_keeping.fault, _locking.fault):
+            problem = wrong(config, clients.own(), bucket, patience)
+            if problem is not None:
+                yield problem
 
 
 def _fault(client: Any, bucket: str, patience: Patience) -> Kind | None:
@@ -121,6 +124,8 @@ def _create(config: S3Config, client: Any, bucket: str, patience: Patience) -> N
     where: dict[str, Any] = {}
     if config.endpoint == AWS and config.region != "us-east-1":
         where["CreateBucketConfiguration"] = {"LocationConstraint": config.region}
+    if config.object_lock is not None:
+        where["ObjectLockEnabledForBucket"] = True
     try:
         patience.repeat(lambda: call(client, "create_bucket", Bucket=bucket, **where))
         if config.versions:

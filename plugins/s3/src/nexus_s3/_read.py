@@ -101,7 +101,7 @@ class _Stream:
             start, stop, size = _content_range(self._response)
             if stop - start != length or (start, stop) != range.resolve(size):
                 raise _other_range()
-        self.found = found(self._target.key, self._response, size)
+        self.found = found(self._target, self._response, size)
         if if_match is not None and not _is(self.found, if_match):
             raise mismatch()
         self.position, self.stop = start, stop
@@ -153,7 +153,7 @@ class _Stream:
             raise error from None
         self._body = response["Body"]
         start, stop, size = _content_range(response)
-        again = found(self._target.key, response, size)
+        again = found(self._target, response, size)
         if again.write != self.found.write:
             raise _changed()
         if (start, stop, size) != (self.position, self.stop, self.found.info.size):

@@ -23,6 +23,8 @@ from nexus_core.spi import (
     ObjectAttributes,
     ObjectInfo,
 )
+from nexus_s3._engine import Target
+from nexus_s3._locking import told
 
 HEADER: Final = "nexus"
 MAX_HEADER: Final = 2048
@@ -85,7 +87,7 @@ class Found:
     info: ObjectInfo
 
 
-def found(key: str, response: Mapping[str, Any], size: int) -> Found:
+def found(target: Target, response: Mapping[str, Any], size: int) -> Found:
     """Read an engine's description of an object of ``size`` bytes.
 
     Raises ``IntegrityError`` for one that this store did not write.
@@ -101,12 +103,13 @@ def found(key: str, response: Mapping[str, Any], size: int) -> Found:
         content_type=str(response.get("ContentType") or ""),
         metadata=record["metadata"],
         system=record["system"],
+        **({} if target.lock is None else told(response)),
     )
     sealed = Sealed(
         write=record["write"], sha256=record["sha256"], at=record["at"], attributes=attributes
     )
     version = response.get("VersionId")
-    info = sealed.info(key, size, etag, None if version in (None, "null") else str(version))
+    info = sealed.info(target.key, size, etag, None if version in (None, "null") else str(version))
     return Found(etag=etag, write=sealed.write, info=info)
 
 

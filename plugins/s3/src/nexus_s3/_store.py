@@ -28,7 +28,7 @@ from nexus_core.spi import (
     encode_object_name,
     object_prefix,
 )
-from nexus_s3 import _delete, _listing, _read, _versions
+from nexus_s3 import _delete, _listing, _locking, _read, _versions
 from nexus_s3._config import AWS, S3Config
 from nexus_s3._copy import Copier
 from nexus_s3._engine import Patience, Target, scope_client
@@ -74,6 +74,7 @@ class S3Store(RawBackend):
             runtime.now,
             multipart_from=config.multipart_from,
             conditions_on_parts=conditions_on_parts,
+            locks_on_parts=proofs.get("multipart_locks") is True,
             # Harmless where nothing is known yet: who does not know the header ignores it.
             with_checksum=proofs.get("checksum_sha256") is not False,
         )
@@ -258,6 +259,27 @@ class S3Store(RawBackend):
             condition = Condition(if_absent=if_absent, expected=present)
             return self._copier.carried(source, old, target, old.info.attributes, condition)
 
+    def set_lock(
+        self,
+        scope: Scope,
+        key: str,
+        version_id: str,
+        *,
+        retain_until: int | None = None,
+        legal_hold: bool | None = None,
+    ) -> ObjectInfo:
+        self._honoured("object_lock")
+        if self._config.object_lock is None:
+            raise UnsupportedError("object_lock")
+        target = self._target(scope, key)
+        return _locking.set_lock(
+            self._patience,
+            attrs.evolve(target, version=version_id),
+            lambda: _versions.look(self._patience, target, version_id).info,
+            retain_until=retain_until,
+            legal_hold=legal_hold,
+        )
+
     def purge(self, scope: Scope, key: str, version_ids: Sequence[str]) -> None:
         _versions.purge(self._patience, self._past(scope), key, version_ids)
 
@@ -323,7 +345,8 @@ class S3Store(RawBackend):
     def _target(self, scope: Scope, key: str) -> Target:
         bucket = self._bucket(scope)
         name = self._config.prefix + encode_object_name(scope, key)
-        return Target(scope_client(self._clients.of, scope), bucket, name, key)
+        client = scope_client(self._clients.of, scope)
+        return Target(client, bucket, name, key, lock=self._config.lock_mode)
 
     def _signer(self, scope: Scope, key: str, seconds: int) -> Signer:
         bucket = self._bucket(scope)

@@ -165,7 +165,7 @@ def look(patience: Patience, target: Target, version_id: str) -> Found:
         error = _refusal(patience, pinned, failure)
     else:
         if str(response.get("VersionId")) == version_id:
-            seen = found(target.key, response, int(response.get("ContentLength") or 0))
+            seen = found(target, response, int(response.get("ContentLength") or 0))
             return attrs.evolve(seen, info=attrs.evolve(seen.info, version_id=version_id))
         error = not_found()
     raise error

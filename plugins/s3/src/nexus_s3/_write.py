@@ -25,6 +25,7 @@ from nexus_core.spi import (
 )
 from nexus_s3._engine import Patience, Target
 from nexus_s3._failures import Failure, Kind, translate
+from nexus_s3._locking import rounded, said
 from nexus_s3._look import look
 from nexus_s3._parts import Parts
 from nexus_s3._record import Found, Sealed, bare, parts_of
@@ -91,6 +92,7 @@ class Writer:
         *,
         multipart_from: int,
         conditions_on_parts: bool,
+        locks_on_parts: bool,
         with_checksum: bool,
     ) -> None:
         self._patience = patience
@@ -98,6 +100,7 @@ class Writer:
         self._now = now
         self._multipart_from = multipart_from
         self._conditions_on_parts = conditions_on_parts
+        self._locks_on_parts = locks_on_parts
         self._with_checksum = with_checksum
 
     def write(
@@ -114,16 +117,27 @@ class Writer:
 
     def sealed(self, sha256: str, attributes: ObjectAttributes) -> Sealed:
         """A new write's identity."""
+        now = self._now()
         return Sealed(
-            write=secrets.token_hex(16), sha256=sha256, at=self._now(), attributes=attributes
+            write=secrets.token_hex(16),
+            sha256=sha256,
+            at=now,
+            attributes=rounded(attributes, now),
         )
+
+    def described(self, target: Target, sealed: Sealed) -> dict[str, Any]:
+        """What the request that makes an object says of it, beside its bytes."""
+        return {
+            "Metadata": sealed.header(),
+            "ContentType": sealed.attributes.content_type,
+            **said(sealed.attributes, target.lock),
+        }
 
     def _sender(
         self, target: Target, spooled: Spooled, sealed: Sealed, condition: Condition
     ) -> Callable[[], Mapping[str, Any]]:
-        header = sealed.header()
-        in_parts = self._in_parts(spooled, condition)
-        described = {"Metadata": header, "ContentType": sealed.attributes.content_type}
+        described = self.described(target, sealed)
+        in_parts = self._in_parts(spooled, condition, sealed)
         if in_parts:
             return self._parts.sender(target, spooled, described, condition.parameters())
         checksum = _checksum(spooled.sha256) if self._with_checksum else {}
@@ -141,9 +155,16 @@ class Writer:
 
         return send
 
-    def _in_parts(self, spooled: Spooled, condition: Condition) -> bool:
+    def divisible(self, condition: Condition, attributes: ObjectAttributes) -> bool:
+        """Whether the engine keeps what is asked for where an object is made of parts."""
+        free = attributes.retain_until is None and not attributes.legal_hold
+        return (self._conditions_on_parts or condition == Condition()) and (
+            self._locks_on_parts or free
+        )
+
+    def _in_parts(self, spooled: Spooled, condition: Condition, sealed: Sealed) -> bool:
         """Whether to send in parts."""
-        possible = self._conditions_on_parts or condition == Condition()
+        possible = self.divisible(condition, sealed.attributes)
         present = condition.expected
         if possible and present is not None and present.info.sha256 == spooled.sha256:
             # Equal bytes would keep the engine's ETag, and two writers who name it would both win.
@@ -151,7 +172,8 @@ class Writer:
             return "-" not in present.etag or spooled.size > SINGLE_LIMIT
         if spooled.size > SINGLE_LIMIT and not possible:
             raise QuotaExceededError(
-                "the object is larger than the 5 GiB that this engine writes under a condition"
+                "the object is larger than the 5 GiB that this engine writes under a condition "
+                "or lock"
             )
         return possible and spooled.size >= self._multipart_from
 
