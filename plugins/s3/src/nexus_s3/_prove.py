@@ -346,7 +346,7 @@ class _Probe:
         part = self._do(target, "upload_part", UploadId=upload, PartNumber=1, Body=_BODY)
         made = {"Parts": [{"PartNumber": 1, "ETag": given(part, "ETag")}]}
         self._do(target, "complete_multipart_upload", UploadId=upload, MultipartUpload=made)
-        held = self._do(target, "head_object").get("ObjectLockLegalHoldStatus") == "ON"
+        held = bool(self._do(target, "head_object").get("ObjectLockLegalHoldStatus") == "ON")
         self._do(target, "put_object_legal_hold", LegalHold={"Status": "OFF"})
         return held
 
