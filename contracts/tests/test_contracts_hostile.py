@@ -176,6 +176,7 @@ NEEDED: Final = {
     "DUR-103": "another process cannot open",
     "RAW-028": "no back_door",
     "RAW-029": "no faults",
+    "RAW-066": "no back_door",
 }
 
 

@@ -23,7 +23,9 @@ PROVISION: Final = ("CFG", 2)
 BROKEN: Final = ("CFG", 3)
 REOPEN: Final = ("DUR", 1)
 PROCESS: Final = (("DUR", 2), ("DUR", 3))
-ERASED: Final = frozenset(each.erased for each in IDS.values())
+# What goes by other calls than erase is looked for in the same way.
+BELOW: Final = ("RAW-066", "AUD-045")
+ERASED: Final = frozenset((*(each.erased for each in IDS.values()), *BELOW))
 FAULTS: Final = frozenset(each.faults for each in IDS.values())
 
 

@@ -95,6 +95,49 @@ AUDIT: Final[tuple[Requirement, ...]] = (
         "A column that truncates cuts records silently.",
     ),
     _aud(
+        "AUD-040",
+        "unsettled looks through the whole log, however long, and its limit takes the oldest by "
+        "recorded_at, then by index.",
+        "A limit before the order, or a look at the end only, leaves the oldest effects without "
+        "account.",
+    ),
+    _aud(
+        "AUD-041",
+        "The checkpoints of hundreds of heads are given in order, in pages of any size.",
+        "A page that ends early ends the proof.",
+    ),
+    _aud(
+        "AUD-042",
+        "erase_sealed reaches every one of over a thousand entries, and none whose tag differs in "
+        "one byte.",
+        "Batches and shortened tags forget too little or somebody else.",
+        capability="erase_sealed",
+    ),
+    _aud(
+        "AUD-043",
+        "Sealed parts and leaves come back as they were at every size: empty, at 64 KiB, and over "
+        "1 MiB.",
+        "Columns end, texts are trimmed, and what is empty becomes what is absent.",
+    ),
+    _aud(
+        "AUD-044",
+        "After erase a log begins anew: nothing of the first is in it, and nothing that settled or "
+        "was forgotten then counts now.",
+        "What is kept by size or by operation survives the log that it was of.",
+    ),
+    _aud(
+        "AUD-045",
+        "After erase_sealed neither salt nor sealed part nor tag is found below the interface.",
+        "An entry that is marked as forgotten is read by whoever holds the file.",
+        capability="erase_sealed",
+    ),
+    _aud(
+        "AUD-046",
+        "Full batches are appended whole wherever they begin, and read whole in pages of any size "
+        "from any place.",
+        "Past the first thousand rows another statement, file or page is at work.",
+    ),
+    _aud(
         "TEN-401",
         "What a scope sees of its log does not depend on what any other scope appends.",
         "A shared sequence, link or lock tells each tenant how busy the others are.",
@@ -108,6 +151,22 @@ AUDIT: Final[tuple[Requirement, ...]] = (
         "TEN-403",
         "A failing append of one scope touches no other scope's log.",
         "One tenant must not be able to stop another's audit.",
+    ),
+    _aud(
+        "TEN-430",
+        "Logs of over a thousand entries, with large parts, operations and tags that all scopes "
+        "have, are each scope's own in every read, and stay so when one is forgotten or erased.",
+        "Scopes are lost past the first page, and large parts are kept apart from their rows.",
+    ),
+    _aud(
+        "TEN-431",
+        "erase and erase_sealed in a scope that has nothing touch nobody, and tell of nothing.",
+        "An empty condition, prefix or folder is everybody's.",
+    ),
+    _aud(
+        "TEN-432",
+        "Hundreds of tenants are kept apart, whatever their names.",
+        "Names that are cut, or hashed to few bytes, collide when there are many.",
     ),
     _aud(
         "SEC-401",

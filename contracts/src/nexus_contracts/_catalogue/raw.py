@@ -241,6 +241,48 @@ RAW: Final[tuple[Requirement, ...]] = (
         capability="versions",
     ),
     _raw(
+        "RAW-060",
+        "Keys, metadata and objects as large as is declared are taken, and come back whole.",
+        "What is declared is what the core lets through: the store is the last to say no.",
+    ),
+    _raw(
+        "RAW-061",
+        "An object larger than is declared is refused with QuotaExceededError where it is streamed "
+        "too, and nothing of it is left; a longer key and more metadata never reach the store.",
+        "A stream's length is known only at its end, when half of it may already be there.",
+    ),
+    _raw(
+        "RAW-062",
+        "Objects of more than a chunk come back byte for byte, whole and in every range, and two "
+        "that differ in one byte are told apart, wherever it is.",
+        "The second chunk is where offsets go wrong, and a digest of the first stands for no "
+        "other.",
+    ),
+    _raw(
+        "RAW-063",
+        "Objects that are read and written at the same time, in turns or by several threads, each "
+        "give their own bytes, whatever their size.",
+        "One buffer for all is right as long as there is one reader.",
+    ),
+    _raw(
+        "RAW-064",
+        "More than a thousand objects are listed whole at every limit, and deleted exactly in one "
+        "call.",
+        "Engines end their pages and batches at a thousand, some without saying so.",
+    ),
+    _raw(
+        "RAW-065",
+        "No ETag of a key is ever given again, not after a deletion, an erasure or an opening, and "
+        "an old one is refused by whatever names it, ranges too.",
+        "A counter that begins anew lets a writer who slept overwrite what it never saw.",
+    ),
+    _raw(
+        "RAW-066",
+        "After delete and delete_many nothing of the object is found below the interface, neither "
+        "bytes nor key nor metadata; where histories are kept, after purge.",
+        "A file that was renamed instead of removed is still copied, backed up and seized.",
+    ),
+    _raw(
         "RAW-070",
         "set_system replaces an object's system metadata as a whole, and leaves its bytes, digest, "
         "type and metadata as they are.",
@@ -329,6 +371,29 @@ RAW: Final[tuple[Requirement, ...]] = (
         "verb of histories reaches it.",
         "Version ids are handed around in logs and mails, and are often numbers in a row.",
         capability="versions",
+    ),
+    _raw(
+        "TEN-130",
+        "Objects of more than a chunk are each scope's own, also where they begin alike, have one "
+        "key and one size, and are read and written at one moment.",
+        "Buffers, spools and blocks that are kept once are named by too little: a key, a size, a "
+        "first block.",
+    ),
+    _raw(
+        "TEN-131",
+        "A delete_many of over a thousand keys takes no twin's, and over a thousand objects are "
+        "listed, erased and counted beside them.",
+        "Large batches go another way than small ones, and the scope is lost there.",
+    ),
+    _raw(
+        "TEN-132",
+        "Deleting in and erasing a scope that has nothing touches nobody.",
+        "An empty condition, prefix or folder is everybody's.",
+    ),
+    _raw(
+        "TEN-133",
+        "Hundreds of tenants are kept apart, whatever their names.",
+        "Names that are cut, or hashed to few bytes, collide when there are many.",
     ),
     _raw(
         "SEC-101",

@@ -26,6 +26,9 @@ _MODULES = (
     "survey_vectors",
     "at_once",
     "canaries",
+    "sizes_raw",
+    "sizes_raw_isolation",
+    "sizes_audit",
     "crashes",
     "faults",
 )

@@ -256,11 +256,25 @@ def _not_in(
 
 
 def _traces(data: bytes, texts: Sequence[str]) -> list[str]:
-    """Those of the texts that are in the data, as they are or in hexadecimal."""
+    """Those of the texts that are in the data: as they are, in hexadecimal or in base 64."""
     lowered = data.lower()
     return [
-        each for each in texts if each.encode() in data or each.encode().hex().encode() in lowered
+        each
+        for each in texts
+        if each.encode() in data
+        or each.encode().hex().encode() in lowered
+        or any(form in data for form in _base64(each.encode()))
     ]
+
+
+def _base64(text: bytes) -> list[bytes]:
+    """What becomes of a text in base 64, by its place within a larger one; without the ends, which
+    what stands beside it changes."""
+    forms = []
+    for shift in range(3):
+        whole = (shift + len(text)) // 3 * 4
+        forms.append(base64.b64encode(bytes(shift) + text)[shift + (shift > 0) : whole])
+    return forms
 
 
 def _files_are_apart(bench: Bench, namespace: Any, planted: Sequence[Canary]) -> None:
@@ -323,21 +337,21 @@ def erased_without_trace(bench: Bench) -> None:
     for own in (*planted, *again):
         plant(store, own)
     gone = [text for own in (planted[0], *again) for text in own.told]
-    before = _places(door.snapshot(), gone)
+    before = places(door.snapshot(), gone)
     bench.figures["places_before_erase"] = len(before)
     store.erase(planted[0].scope)
     for moment in ("after erase", "after erase and close"):
-        left = _places(door.snapshot(), gone)
+        left = places(door.snapshot(), gone)
         bench.expect(
             not left, f"{moment} {len(left)} places below the store still hold what was stored"
         )
         store.close()
     for own in planted[1:]:
-        kept = _places(door.snapshot(), own.told)
+        kept = places(door.snapshot(), own.told)
         bench.expect(kept or not before, f"erasing {planted[0].scope} took what {own.scope} stored")
 
 
-def _places(found: Any, texts: Sequence[str]) -> list[str]:
+def places(found: Any, texts: Sequence[str]) -> list[str]:
     """Names of the places that hold a text or its SHA-256: who guesses a text can try it there."""
     digests = [hashlib.sha256(each.encode()).digest() for each in texts]
 

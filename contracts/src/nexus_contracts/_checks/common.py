@@ -5,13 +5,18 @@ Each role has requirements of its own for them; the work is the same and stands 
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from nexus_contracts._bench import SCOPES, Bench
+from nexus_contracts._kinds import kinds_of
 from nexus_contracts._registry import check
-from nexus_core import NexusError
-from nexus_core.spi import Problem, StoreError
+from nexus_contracts._work import told
+from nexus_core import NexusError, Scope
+from nexus_core.spi import Isolation, Problem, StoreError
+
+CROWD: Final = 300
 
 
 def ready_check_is_silent(bench: Bench) -> None:
@@ -97,6 +102,41 @@ def survives_reopening(
     except NexusError:
         after = None
     bench.expect(before == after, "what was acknowledged is not there after opening again")
+    _kinds_survive(bench)
+
+
+def _kinds_survive(bench: Bench) -> None:
+    """Make a write of each kind, and open the store again after each."""
+    scope, work = SCOPES[0], kinds_of(bench.spec.role, bench.spec.capabilities)
+    with bench.fresh_place() as place:
+        work.prepare(place.store, scope)
+        state = work.observe(place.store, scope)
+        for number in range(work.turns):
+            work.write(place.store, scope, number)
+            state = work.after(state, number)
+            found = work.observe(place.open_again(), scope)
+            bench.expect(
+                found == state,
+                f"what was acknowledged is not there after opening again: {work.words(number)}\n"
+                f"  expected {told(state)}\n  got      {told(found)}",
+            )
+
+
+def crowd(bench: Bench) -> list[Scope]:
+    """Scopes of hundreds of tenants, with names of many lengths in which nothing is alike: enough
+    for two of them to meet in a hash of a dozen bits.
+
+    Where a scope is a column of every row no name is made of it, and logins are made for few.
+    """
+    if bench.spec.isolation in (Isolation.PREDICATE, Isolation.ROW_POLICY):
+        return list(SCOPES)
+    letters = string.ascii_lowercase + string.digits
+    names = {
+        bench.random.choice(string.ascii_lowercase)
+        + "".join(bench.random.choices(letters, k=bench.random.randint(4, 40)))
+        for _ in range(CROWD)
+    }
+    return [Scope(name, "dev") for name in sorted(names)]
 
 
 check("CFG-101")(ready_check_is_silent)

@@ -57,13 +57,14 @@ class MemoryAudit(MemoryBase, AuditBackend):
         log = self.logs.get(scope)
         entries = [] if log is None else log.entries
         answered = {entry.operation for entry in entries if entry.phase == "outcome"}
-        return [
+        found = [
             entry
             for entry in entries
             if entry.phase == "intent"
             and entry.recorded_at < before
             and entry.operation not in answered
-        ][:limit]
+        ]
+        return sorted(found, key=lambda entry: entry.recorded_at)[:limit]
 
     def erase_sealed(self, scope: Scope, subject_tag: bytes) -> int:
         self.ensure_open()

@@ -24,6 +24,8 @@ def mutants() -> tuple[Mutant, ...]:
         _raw_signed,
         _raw_versions,
         _sequences,
+        _sizes_audit,
+        _sizes_raw,
         _vectors,
         _vectors_states,
     )
@@ -42,6 +44,8 @@ def mutants() -> tuple[Mutant, ...]:
         _neighbours,
         _neighbours_atoms,
         _neighbours_vectors,
+        _sizes_audit,
+        _sizes_raw,
     )
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
