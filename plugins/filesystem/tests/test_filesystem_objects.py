@@ -389,6 +389,21 @@ def test_copy_of_damaged_source(lab: Any) -> None:
     assert lab.unfinished(T1) == []
 
 
+def test_set_system_of_damaged_object(lab: Any) -> None:
+    """What is said of an object whose bytes are not what was written stays as it was."""
+    info = lab.put(T1, "s", b"x" * 100)
+    held = lab.store.set_system(T1, "s", {"held": "1"}, if_match=info.etag)
+    (file,) = lab.files(T1)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(IntegrityError) as caught:
+        lab.store.set_system(T1, "s", {"held": "0"}, if_match=held.etag)
+    assert type(caught.value) is IntegrityError
+    assert lab.store.head(T1, "s") == held
+    assert lab.unfinished(T1) == []
+
+
 def test_layout_on_disk(lab: Any) -> None:
     """These names and bytes are the layout: a file written so, by whatever hand, is an object."""
     text = (

@@ -1,8 +1,12 @@
-"""Copying inside a scope: the engine rewrites one generation, no byte comes here."""
+"""Copying inside a scope, and over itself: the engine rewrites one generation, no byte comes
+here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
+
+import attrs
 
 from nexus_core.spi import ObjectAttributes, ObjectInfo, Outcome, StoreError, UnavailableError
 from nexus_gcs._engine import Engine, Target, once
@@ -61,3 +65,26 @@ def copy(
         if if_source_match is not None:
             raise error
     raise UnavailableError("others keep writing the source", outcome=Outcome.NOT_APPLIED)
+
+
+def set_system(
+    engine: Engine, target: Target, system: Mapping[str, str], if_match: str
+) -> ObjectInfo:
+    """See ``RawBackend.set_system``: a new generation of the same bytes."""
+    condition = Condition.of(target, if_absent=False, if_match=if_match)
+    current = find(engine, target)
+    if current is None or current.generation != condition.generation:
+        raise stale()
+    attributes = attrs.evolve(current.info.attributes, system=dict(system))
+    sealed = Sealed.of(attributes, current.info.sha256, current.crc32c)
+    # Where nothing old is kept, the source is gone as soon as another version is current.
+    rewrite = rewriting(engine, target, target.blob(current.generation), sealed, past=True)
+
+    def send(replaced: int) -> Any:
+        try:
+            return once(lambda: rewrite(replaced))
+        except Failure as failed:
+            failure = failed
+        raise Failure(Kind.CONDITION, failure.status) if failure.kind is Kind.ABSENT else failure
+
+    return settle(engine, target, condition, sealed, send)
