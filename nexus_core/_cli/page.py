@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "lineage": "nexus_core._cli.lineage",
     "index": "nexus_core._cli.index",
     "recover": "nexus_core._cli.recover",
+    "hold": "nexus_core._cli.hold",
     "erase": "nexus_core._cli.erase",
     "events": "nexus_core._cli.events",
     "audit": "nexus_core._cli.audit",
@@ -53,6 +54,7 @@ Work in a tenant's scope
   index define|approve|apply
                         a new index takes two people: one proposes, another approves
   recover               finish or undo what a killed process left half done
+  hold set|lift|extend  what nobody deletes: legal holds, retention periods
   erase subject|scope   forget a user, or all of a scope, for good
 
 Tell others

@@ -174,7 +174,8 @@ class Erasing:
             ids = tuple(dict.fromkeys(held))
             raise RetentionError(
                 f"a legal hold or retention period protects {len(ids)} things; nothing was erased",
-                hint="the error's ids name them; set_legal_hold(..., hold=False) lifts a hold",
+                hint="the error's ids name them; set_legal_hold(..., hold=False), or "
+                "`nexus hold lift`, lifts a hold",
                 ids=ids[:_NAMED],
             )
 

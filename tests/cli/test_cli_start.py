@@ -21,6 +21,7 @@ FAMILIES = {
     "plugins": ("list", "check"),
     "atoms": ("export", "count"),
     "index": ("list", "define", "approve", "apply"),
+    "hold": ("set", "lift", "extend"),
     "erase": ("subject", "scope"),
     "events": ("list", "relay"),
     "audit": ("tail", "verify", "checkpoint", "prove", "export"),
