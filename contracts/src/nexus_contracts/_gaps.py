@@ -24,7 +24,7 @@ BROKEN: Final = ("CFG", 3)
 REOPEN: Final = ("DUR", 1)
 PROCESS: Final = (("DUR", 2), ("DUR", 3))
 # What goes by other calls than erase is looked for in the same way.
-BELOW: Final = ("RAW-066", "AUD-045")
+BELOW: Final = ("RAW-066", "ATOM-066", "VEC-066", "AUD-045")
 ERASED: Final = frozenset((*(each.erased for each in IDS.values()), *BELOW))
 FAULTS: Final = frozenset(each.faults for each in IDS.values())
 

@@ -144,6 +144,39 @@ ATOMS: Final[tuple[Requirement, ...]] = (
         "Indexes kept beside the record go stale.",
     ),
     _atom(
+        "ATOM-060",
+        "A commit of as many operations as are declared is all or nothing, and so many records are "
+        "read by id, paged through, removed and erased.",
+        "A batch that is cut at a size of the engine's is applied in part, or loses its end.",
+    ),
+    _atom(
+        "ATOM-061",
+        "A body of any size up to the declared one comes back byte by byte.",
+        "Columns, packets and buffers end at sizes of their own, and some cut without a word.",
+    ),
+    _atom(
+        "ATOM-062",
+        "Every integer of 64 bits and every text of a field comes back as it was given, and a "
+        "filter tells it from its neighbours.",
+        "Numbers that pass through a float, and texts that are composed or trimmed, are others.",
+    ),
+    _atom(
+        "ATOM-063",
+        "A filter may be as large as a filter can be: in values, parts, depth and length of texts.",
+        "Engines have limits on parameters and expressions that a product meets in production.",
+    ),
+    _atom(
+        "ATOM-064",
+        "walk follows as many edges as it is asked for, to the depth and from all the ids given.",
+        "A lineage that ends at a depth nobody named looks complete.",
+    ),
+    _atom(
+        "ATOM-066",
+        "Once the store is closed, nothing of a record that was removed or replaced is found below "
+        "the interface.",
+        "What is deleted for a person must not stay in a bin, a history or a shadow table.",
+    ),
+    _atom(
         "TEN-201",
         "What a scope sees does not depend on what any other scope does.",
         "Isolation is non-interference: of values, errors, order and counts.",
@@ -168,6 +201,17 @@ ATOMS: Final[tuple[Requirement, ...]] = (
         "Through the core, two scopes with the same writes never see each other, and nothing that "
         "either stored appears in the other's answers or logs.",
         "The walls have to hold together, not only one by one.",
+    ),
+    _atom(
+        "TEN-230",
+        "A large body is its own scope's, also where another has one under the same id, version "
+        "and length.",
+        "What is kept apart for its size is found again by less than all that it belongs to.",
+    ),
+    _atom(
+        "TEN-231",
+        "Calls about thousands of records read, walk, remove and erase those of their scope alone.",
+        "What is done in bulk goes another way than the rest, and loses the scope there.",
     ),
     _atom(
         "SEC-201",

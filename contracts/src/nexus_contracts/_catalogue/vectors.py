@@ -170,6 +170,45 @@ VECTORS: Final[tuple[Requirement, ...]] = (
         capability="states:inactive",
     ),
     _vec(
+        "VEC-060",
+        "An upsert of as many rows as are declared is whole, and so many rows are read by id, "
+        "found by one query, paged through and deleted.",
+        "A batch that is cut at a size of the engine's loses its end without a word.",
+    ),
+    _vec(
+        "VEC-061",
+        "An upsert that fails writes nothing, at whichever row it failed and however many it had.",
+        "A batch that is sent on in pieces stands in part when a later piece fails.",
+        capability="atomic_batch",
+    ),
+    _vec(
+        "VEC-062",
+        "Every dimension up to the declared one is served: rows come back, and distances hold.",
+        "Engines have limits of their own, which a declaration that was copied does not know.",
+    ),
+    _vec(
+        "VEC-063",
+        "As many queries as may come in one call are each answered as if they came alone.",
+        "What is answered in groups goes wrong at the second group.",
+    ),
+    _vec(
+        "VEC-064",
+        "Every integer of 64 bits, finite float, text and list of a field comes back as it was "
+        "given, and a filter tells it from its neighbours; an empty list is not an absent one.",
+        "Numbers that pass through a float, and texts that are composed or trimmed, are others.",
+    ),
+    _vec(
+        "VEC-065",
+        "A filter may be as large as a filter can be, and an index may have many fields.",
+        "Engines have limits on parameters and columns that a product meets in production.",
+    ),
+    _vec(
+        "VEC-066",
+        "Once the store is closed, nothing of a row that was deleted or replaced, or whose index "
+        "was dropped, is found below the interface.",
+        "What is deleted for a person must not stay in a bin, a history or a shadow table.",
+    ),
+    _vec(
         "TEN-301",
         "What a scope sees does not depend on what any other scope does.",
         "Isolation is non-interference: of values, errors, order, scores and counts.",
@@ -194,6 +233,23 @@ VECTORS: Final[tuple[Requirement, ...]] = (
         "TEN-305",
         "Through the core, two scopes with the same rows never see each other.",
         "The walls have to hold together, not only one by one.",
+    ),
+    _vec(
+        "TEN-330",
+        "Queries with vectors of every dimension, and many in one call, are answered from their "
+        "scope's rows alone.",
+        "Wide vectors and large calls go another way than the rest, and lose the scope there.",
+    ),
+    _vec(
+        "TEN-331",
+        "Calls about thousands of rows read, find, delete and erase those of their scope alone.",
+        "What is done in bulk goes another way than the rest, and loses the scope there.",
+    ),
+    _vec(
+        "TEN-332",
+        "Every name and version of an index is free in every scope, whatever others define under "
+        "it, and names are told apart to their last character.",
+        "A lock that is asked for in another scope's name tells that the other is there.",
     ),
     _vec(
         "SEC-301",

@@ -111,13 +111,15 @@ class MemoryVectors(MemoryBase, VectorBackend):
         stride = 4 * ref.definition.dimension
         with self.lock:
             rows = self._index(scope, ref).rows
-            for position, row_id in enumerate(batch.ids):
-                rows[row_id] = StoredVector(
+            rows |= {
+                row_id: StoredVector(
                     row_id,
                     bytes(batch.vectors.data[position * stride : (position + 1) * stride]),
                     dict(batch.fields[position]),
                     batch.stamps[position],
                 )
+                for position, row_id in enumerate(batch.ids)
+            }
 
     def get(self, scope: Scope, ref: IndexRef, ids: Sequence[str]) -> Sequence[StoredVector | None]:
         rows = self._index(scope, ref).rows

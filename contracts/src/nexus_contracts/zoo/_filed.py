@@ -210,17 +210,19 @@ def _reading(name: str) -> Callable[..., Any]:
     return read
 
 
-def _kind(role: StoreRole, way: str) -> type:
-    base, attribute, changing, reading = _KEPT[role]
+def _kind(role: StoreRole, way: str, base: type | None) -> type:
+    honest, attribute, changing, reading = _KEPT[role]
     body: dict[str, Any] = {name: _changing(name) for name in changing.split()}
     body |= {name: _reading(name) for name in reading.split()}
     body |= {"attribute": attribute, "writing": WAYS[way]}
-    return type("Kept", (Filed, base), body)
+    return type("Kept", (Filed, base or honest), body)
 
 
-def opened(role: StoreRole, way: str, _config: object, runtime: Runtime) -> Backend:
-    """Open a store of a role, kept in one of the ``WAYS``."""
-    made = _kind(role, way)(*([runtime.now] if role is StoreRole.RAW else []))
+def opened(
+    role: StoreRole, way: str, _config: object, runtime: Runtime, *, base: type | None = None
+) -> Backend:
+    """Open a store of a role, kept in one of the ``WAYS``; of another ``base`` than the honest."""
+    made = _kind(role, way, base)(*([runtime.now] if role is StoreRole.RAW else []))
     made.path = runtime.base / "kept"
     backend: Backend = made
     return backend

@@ -24,8 +24,10 @@ def mutants() -> tuple[Mutant, ...]:
         _raw_signed,
         _raw_versions,
         _sequences,
+        _sizes_atoms,
         _sizes_audit,
         _sizes_raw,
+        _sizes_vectors,
         _vectors,
         _vectors_states,
     )
@@ -44,8 +46,10 @@ def mutants() -> tuple[Mutant, ...]:
         _neighbours,
         _neighbours_atoms,
         _neighbours_vectors,
+        _sizes_atoms,
         _sizes_audit,
         _sizes_raw,
+        _sizes_vectors,
     )
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
