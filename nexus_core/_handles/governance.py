@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -24,6 +24,8 @@ from nexus_core._model.ids import check_name, check_token
 
 _SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}")
 _MAX_FLAGS = 32
+# Engines keep periods in units of their own, of a second at most; in microseconds.
+ENGINE_UNIT: Final = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
@@ -110,6 +112,14 @@ class Governance:
                 "it is here already, with less protection than was asked for",
                 hint="ask with the flags and retention it has, or under another logical key",
             )
+
+    def stands_for(self, wanted: Governance) -> bool:
+        """Whether this is what was wanted, but for a period that an engine has rounded up."""
+        if attrs.evolve(self, retain_until=wanted.retain_until) != wanted:
+            return False
+        if wanted.retain_until is None or self.retain_until is None:
+            return self.retain_until == wanted.retain_until
+        return 0 <= self.retain_until - wanted.retain_until < ENGINE_UNIT
 
     @property
     def protects(self) -> bool:

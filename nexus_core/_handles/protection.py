@@ -17,7 +17,7 @@ from nexus_core._handles.catalogue import Asset
 from nexus_core._handles.checks import MAX_PAGE
 from nexus_core._handles.deployment import OpenStore
 from nexus_core._handles.gate import Gate, Mutation
-from nexus_core._handles.governance import Governance
+from nexus_core._handles.governance import ENGINE_UNIT, Governance
 from nexus_core._handles.history import History
 from nexus_core._handles.ledger import Ledger, body_of
 from nexus_core._handles.objects import Objects, RawObject, object_of, raw_backend
@@ -38,8 +38,6 @@ from nexus_core._spi.capabilities import RawCapabilities, StoreRole
 
 # How often a change looks again at what was written under its eyes.
 _TRIES: Final = 5
-# Engines round a period up to their own unit.
-_UNIT: Final = 1_000_000
 
 
 @attrs.frozen
@@ -82,7 +80,9 @@ class Protection:
     def covered_by(self, own: Governance) -> bool:
         """Whether a thing is retained until then already, as engines round it."""
         there = own.retain_until
-        return self.until is not None and there is not None and 0 <= there - self.until < _UNIT
+        return (
+            self.until is not None and there is not None and 0 <= there - self.until < ENGINE_UNIT
+        )
 
 
 @final
@@ -161,7 +161,7 @@ class Protecting:
         )
         if (made.size, made.sha256) != (info.size, info.sha256):
             raise IntegrityError("the store changed an object's bytes with its protection")
-        if not _is_kept(wanted, made.governance):
+        if not made.governance.stands_for(wanted):
             raise IntegrityError("the store kept another protection than it was given")
         if engine and not pinned and self._objects.info(key).version_id != made.version_id:
             # Replaced at this moment: it is kept in the history, and what took its place is looked
@@ -275,11 +275,3 @@ def _wish(told: ObjectAttributes, there: ObjectAttributes) -> dict[str, Any]:
     return {
         each: getattr(told, each) for each in names if getattr(told, each) != getattr(there, each)
     }
-
-
-def _is_kept(wanted: Governance, made: Governance) -> bool:
-    if attrs.evolve(made, retain_until=wanted.retain_until) != wanted:
-        return False
-    if wanted.retain_until is None or made.retain_until is None:
-        return made.retain_until == wanted.retain_until
-    return 0 <= made.retain_until - wanted.retain_until < _UNIT

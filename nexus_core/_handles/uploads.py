@@ -195,7 +195,7 @@ class Uploads:
             upload.attributes.content_type,
             dict(upload.attributes.metadata),
         )
-        if not same or placed.governance != upload.governance:
+        if not same or not placed.governance.stands_for(upload.governance):
             raise AlreadyExistsError("the key is taken by another object")
         return placed
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from nexus_contracts.memory import MemoryLocks
 
@@ -318,6 +320,31 @@ def test_the_engines_lock_is_set_and_believed(engine: World) -> None:
             n.raw.delete("k")
         n.raw.set_legal_hold("k", hold=False)
         n.raw.delete("k")
+
+
+def test_an_upload_is_registered_again_where_engines_round(
+    opened: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A period that the engine has rounded up is the one that the ticket says."""
+    world = opened(memory=keeping(MemoryLocks, object_lock=True))
+    honest = world.raw._write
+
+    def rounding(scope: Any, key: str, data: bytes, said: Any, **options: Any) -> Any:
+        if said.retain_until is not None:
+            whole = -(-said.retain_until // 1_000_000) * 1_000_000
+            said = attrs.evolve(said, retain_until=whole)
+        return honest(scope, key, data, said, **options)
+
+    monkeypatch.setattr(world.raw, "_write", rounding)
+    until = world.clock.time // 1_000_000 * 1_000_000 + HOUR + 7
+    with world.nexus.request(context()) as n:
+        digest = hashlib.sha256(b"x").hexdigest()
+        made = n.raw.presign_put("k", **OWN, size=1, sha256=digest, retain_until=until)
+        world.raw.send(made.url.url, b"x")
+        first = n.raw.register(made.ticket)
+        assert until < (first.governance.retain_until or 0) < until + 1_000_000
+        assert n.raw.register(made.ticket) == first
+        assert n.raw.set_retention("k", until) == first
 
 
 def test_a_hold_from_before_the_engines_lock_is_lifted(engine: World) -> None:
