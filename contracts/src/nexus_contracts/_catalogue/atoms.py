@@ -171,6 +171,12 @@ ATOMS: Final[tuple[Requirement, ...]] = (
         "A lineage that ends at a depth nobody named looks complete.",
     ),
     _atom(
+        "ATOM-065",
+        "Through the core, what is as large as the store declares is written and read, and what is "
+        "larger is refused with its own error and leaves nothing.",
+        "A limit that nobody names in time is met as half a write.",
+    ),
+    _atom(
         "ATOM-066",
         "Once the store is closed, nothing of a record that was removed or replaced is found below "
         "the interface.",

@@ -209,6 +209,12 @@ VECTORS: Final[tuple[Requirement, ...]] = (
         "What is deleted for a person must not stay in a bin, a history or a shadow table.",
     ),
     _vec(
+        "VEC-067",
+        "Through the core, what is as large as the store declares is written and found, and what "
+        "is larger is refused with its own error and leaves nothing.",
+        "A limit that nobody names in time is met as half a write.",
+    ),
+    _vec(
         "TEN-301",
         "What a scope sees does not depend on what any other scope does.",
         "Isolation is non-interference: of values, errors, order, scores and counts.",

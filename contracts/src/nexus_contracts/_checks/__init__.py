@@ -17,6 +17,7 @@ _MODULES = (
     "vectors",
     "vectors_isolation",
     "sizes_vectors",
+    "sizes_vectors_isolation",
     "vectors_states",
     "audit",
     "audit_isolation",

@@ -15,7 +15,7 @@ from nexus_contracts._checks.atom_filters import operators
 from nexus_contracts._checks.atoms import edge, ids, insert, one, record
 from nexus_contracts._checks.canaries import canaries, places
 from nexus_contracts._registry import check
-from nexus_core import Scope
+from nexus_core import NewAtom, Scope
 from nexus_core.spi import (
     AlreadyExistsError,
     And,
@@ -25,6 +25,7 @@ from nexus_core.spi import (
     Gt,
     In,
     Insert,
+    InvalidArgumentError,
     Le,
     Lt,
     Ne,
@@ -32,6 +33,7 @@ from nexus_core.spi import (
     NotIn,
     Or,
     PreconditionFailedError,
+    QuotaExceededError,
     Record,
     Remove,
     Replace,
@@ -321,6 +323,42 @@ def walks_may_be_long(bench: Bench) -> None:
         )
     steps = store.walk(SCOPE, ["root"], "down", max_depth=1, limit=PAGE)
     bench.expect([step.edge.id for step in steps] == fan[:PAGE], "a walk's limit is not exact")
+
+
+@check("ATOM-065")
+def more_than_declared_is_refused(bench: Bench) -> None:
+    """Through the core: a record of exactly the declared size, one byte more, and a batch of more
+    operations than are declared."""
+    can: Any = bench.spec.capabilities
+    store = bench.open()
+    with bench.nexus(store) as nexus, nexus.request(bench.context(SCOPE)) as n:
+        n.raw.put("k", b"x", kind="data", space="s")
+        parent = n.assets.register("k").id
+
+        def put(*sizes: int, version: str = "1") -> str:
+            new = [
+                NewAtom(position=at, text="", metadata={"m": "x" * size})
+                for at, size in enumerate(sizes)
+            ]
+            given: dict[str, Any] = {"kind": "data", "space": "s", "operation": "o"}
+            return n.atoms.put(parent, new, version=version, **given)[0].id
+
+        around = len(one(store, put(0)).body)
+        largest = min(can.max_body_bytes, LARGEST_BODY) - around
+        written = taken(bench, "a record of the declared size", partial(put, largest, version="2"))
+        (found,) = n.atoms.get(written)
+        bench.expect(
+            found is not None and len(found.metadata["m"]) == largest,
+            "a record of the declared size is read otherwise than it was written",
+        )
+        refused: list[tuple[type[StoreError], Callable[[], object]]] = []
+        if can.max_body_bytes <= LARGEST_BODY:
+            refused.append((QuotaExceededError, partial(put, largest + 1, version="3")))
+        if can.max_batch <= 2 * PAGE:  # an atom is two operations, and the core takes 2000 at once
+            refused.append((InvalidArgumentError, partial(put, *[0] * can.max_batch, version="3")))
+        for kind, call in refused:
+            bench.raises(kind, call, "what is more than the store declares")
+            bench.expect(n.atoms.count() == 2, "what was refused left atoms")
 
 
 @check("ATOM-066")

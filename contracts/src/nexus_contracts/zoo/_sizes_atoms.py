@@ -83,6 +83,13 @@ def _half(record: Record) -> Record:
     return record
 
 
+def _indexed(record: Record) -> Record:
+    # Text is what it reads a body as, and takes less of.
+    if len(record.body) > 1_000_000 and record.body.endswith(b"}"):
+        raise QuotaExceededError("the text is too large")
+    return record
+
+
 def _texts(change: Any) -> Any:
     def written(record: Record) -> Record:
         fields = {n: change(v) if isinstance(v, str) else v for n, v in record.fields.items()}
@@ -248,6 +255,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     _m("erases-some", "ATOM-060", "erase left records", ErasesSome),
     _w("cuts-bodies", "ATOM-061", "another from byte 1048575", _cut, "Cuts a byte of a full body."),
     _w("takes-half", "ATOM-061", "is refused", _half, "Refuses bodies that it declares to take."),
+    _w("reads-bodies", "ATOM-065", "is refused", _indexed, "Takes less of what looks like text."),
     _w("floats", "ATOM-062", "of a field comes back as", _floats, "Keeps integers as floats."),
     _w(
         *("composes", "ATOM-062", "of a field comes back as"),

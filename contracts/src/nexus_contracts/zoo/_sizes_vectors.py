@@ -20,6 +20,7 @@ from nexus_core.spi import (
     IndexLockedError,
     IndexRef,
     InvalidVectorError,
+    QuotaExceededError,
     Scope,
     StoredHit,
     StoredVector,
@@ -83,6 +84,17 @@ class Narrow(MemoryVectors):
         if definition.dimension > 2048:
             raise InvalidVectorError("there are too many dimensions")
         return super().create_index(scope, definition)
+
+
+class AlwaysFields(MemoryVectors):
+    """Takes a thousand for `k` where the fields come along."""
+
+    def query(
+        self, scope: Scope, ref: IndexRef, queries: Vectors, k: int, **options: Any
+    ) -> Sequence[Sequence[StoredHit]]:
+        if k > 1000 and options.get("include_fields"):
+            raise QuotaExceededError("the answer would be too large")
+        return super().query(scope, ref, queries, k, **options)
 
 
 class Rounds(MemoryVectors):
@@ -245,6 +257,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     _m("narrow", "VEC-062", "that may be, is refused", Narrow),
     _m("rounds", "VEC-062", "comes back otherwise than it was written", Rounds),
     _m("second-group", "VEC-063", "is answered otherwise than alone", SecondGroup),
+    _m("wary-of-fields", "VEC-067", "k = 10000 is refused", AlwaysFields),
     _w("floats", _floats, "Keeps integers as floats."),
     _w("composes", _texts, "Composes texts."),
     _w("lists-as-sets", _lists, "Keeps each text of a list once."),
