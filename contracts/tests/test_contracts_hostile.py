@@ -171,6 +171,9 @@ REAL: Final = attrs.evolve(
 NEEDED: Final = {
     "CFG-102": "no provision",
     "CFG-103": "broken_settings",
+    "CFG-110": "no provision",
+    "CFG-111": "no provision",
+    "CFG-112": "no provision",
     "DUR-101": "survives",
     "DUR-102": "another process cannot open",
     "DUR-103": "another process cannot open",

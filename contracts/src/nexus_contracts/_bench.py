@@ -125,6 +125,7 @@ class Bench:
     trail: Trail = attrs.field(factory=Trail)
     _folders: list[Path] = attrs.field(factory=list)
     _open: list[Backend] = attrs.field(factory=list)
+    _ground: Path | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.random = random.Random(self.seed)  # noqa: S311  # reproducible, not secret
@@ -153,9 +154,17 @@ class Bench:
 
     def namespace(self) -> Namespace:
         """A fresh place, with nothing in it."""
-        folder = Path(tempfile.mkdtemp(prefix="nexus-contracts-"))
+        folder = Path(tempfile.mkdtemp(prefix="nexus-contracts-", dir=self.ground))
         self._folders.append(folder)
         return Namespace(folder)
+
+    @property
+    def ground(self) -> Path:
+        """The folder around every place of this check; the suite itself puts nothing in it."""
+        if self._ground is None:
+            self._ground = Path(tempfile.mkdtemp(prefix="nexus-contracts-"))
+            self._folders.append(self._ground)
+        return self._ground
 
     def provisioned(self) -> Namespace:
         """A fresh place with an empty store in it."""

@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 from nexus_contracts._bench import Bench
+from nexus_contracts._catalogue.places import PLACED
 from nexus_contracts._catalogue.shared import IDS
 from nexus_contracts._processes import portable
 from nexus_contracts._requirements import Requirement
@@ -26,6 +27,8 @@ PROCESS: Final = (("DUR", 2), ("DUR", 3))
 # What goes by other calls than erase is looked for in the same way.
 BELOW: Final = ("RAW-066", "ATOM-066", "VEC-066", "AUD-045")
 ERASED: Final = frozenset((*(each.erased for each in IDS.values()), *BELOW))
+GONE: Final = frozenset(each.gone for each in PLACED.values())
+PLACES: Final = GONE | {name for each in PLACED.values() for name in (each.bare, each.again)}
 FAULTS: Final = frozenset(each.faults for each in IDS.values())
 
 
@@ -46,8 +49,12 @@ def gap(bench: Bench, requirement: Requirement) -> Gap | None:
     """The gap that keeps a requirement from being tested, or ``None``."""
     harness, kind = bench.harness, kind_of(requirement)
     bare = Status.REFUSED if harness.reality == "memory" else Status.NOT_RUN
-    if kind == PROVISION and harness.spec.provision is None:
+    if (kind == PROVISION or requirement.id in PLACES) and harness.spec.provision is None:
         return Gap(bare, "the spec has no provision, so that no place can be found bare")
+    if requirement.id in GONE and not harness.removes(bench.namespace()):
+        return Gap(
+            bare, "the harness has no remove, nor a FolderBackDoor, so that no place can vanish"
+        )
     if kind == BROKEN and not (
         harness.broken_settings is not None and harness.broken_settings(bench.namespace())
     ):
@@ -87,6 +94,6 @@ def may_be_refused(
     if requirement.capability is not None and not declared:
         return True
     kind = kind_of(requirement)
-    if memory and (kind in (PROVISION, BROKEN) or requirement.id in ERASED | FAULTS):
+    if memory and (kind in (PROVISION, BROKEN) or requirement.id in ERASED | FAULTS | PLACES):
         return True
     return ephemeral and (kind == REOPEN or kind in PROCESS)

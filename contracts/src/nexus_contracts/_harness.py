@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -84,8 +85,11 @@ class BackendHarness:
     verdict. ``survives_reopen`` is false for a store that keeps nothing. ``faults`` makes an
     injector of faults between the backend and its engine, which the suite closes again. ``send``
     sends a presigned request where plain HTTP cannot. ``proofs`` is what ``spec.prove`` answered of
-    the engine, for the backend to find in its runtime. What is not given leaves its requirements
-    untested, and the verdict incomplete.
+    the engine, for the backend to find in its runtime. ``remove`` takes a store's whole place away,
+    as who drops a bucket or a schema does; a place behind a ``FolderBackDoor`` the suite removes by
+    itself. ``bare`` gives settings of a place that nobody provisioned, where those of a fresh store
+    lead into one that is there for all. What is not given leaves its requirements untested, and the
+    verdict incomplete.
     """
 
     spec: BackendSpec = attrs.field()
@@ -99,6 +103,8 @@ class BackendHarness:
     faults: Callable[[], FaultInjector] | None = None
     send: Send | None = None
     proofs: Mapping[str, Proof] = attrs.field(factory=dict)
+    remove: Callable[[Namespace], None] | None = None
+    bare: Callable[[Namespace], Any] | None = None
 
     @spec.validator
     def _of_its_role(self, _: object, spec: BackendSpec) -> None:
@@ -133,8 +139,29 @@ class BackendHarness:
         """What the core would hand the factory."""
         return Runtime(store="subject", base=namespace.path, now=now, proofs=self.proofs)
 
-    def provision(self, namespace: Namespace, now: Callable[[], int]) -> None:
-        """Create what a fresh store needs, as ``nexus init`` would."""
-        if self.spec.provision is not None:
-            runtime = Runtime(store="subject", base=namespace.path, now=now)
-            self.spec.provision(self.settings(namespace), runtime)
+    def provision(self, namespace: Namespace, now: Callable[[], int]) -> Sequence[str]:
+        """Create what a fresh store needs, as ``nexus init`` would; what was made, in words."""
+        if self.spec.provision is None:
+            return ()
+        runtime = Runtime(store="subject", base=namespace.path, now=now)
+        return self.spec.provision(self.settings(namespace), runtime)
+
+    def removes(self, namespace: Namespace) -> bool:
+        """Whether a place can be taken away."""
+        return self.remove is not None or self.folder(namespace) is not None
+
+    def take_away(self, namespace: Namespace) -> None:
+        """Take a store's whole place away, behind the backend's back."""
+        if self.remove is not None:
+            self.remove(namespace)
+        elif (folder := self.folder(namespace)) is not None:
+            for each in folder.iterdir() if folder == namespace.path else (folder,):
+                if each.is_dir() and not each.is_symlink():
+                    shutil.rmtree(each)
+                else:
+                    each.unlink(missing_ok=True)
+
+    def folder(self, namespace: Namespace) -> Path | None:
+        """The folder that a store of files has for itself; ``None`` for any other store."""
+        door = None if self.back_door is None else self.back_door(namespace)
+        return door.root if isinstance(door, FolderBackDoor) else None

@@ -117,6 +117,14 @@ class Wire:
         path = f"/upload/storage/v1/b/{bucket}/o"
         self.ask("POST", path, data, uploadType="media", name=name)
 
+    def drop(self, bucket: str) -> None:
+        """Delete a bucket with all that is in it."""
+        page = self.ask("GET", f"/storage/v1/b/{bucket}/o", versions="true")
+        for each in page.get("items", ()):
+            path = self.path(bucket, each["name"])
+            self.ask("DELETE", path, generation=each["generation"])
+        self.ask("DELETE", f"/storage/v1/b/{bucket}")
+
     def remove(self, bucket: str, name: str) -> None:
         """Delete a name."""
         self.ask("DELETE", self.path(bucket, name))
@@ -235,6 +243,7 @@ def harness(info: Mapping[str, Any], *, versions: bool = False) -> BackendHarnes
         settings=settings,
         reality="emulator",
         back_door=lambda namespace: BucketBackDoor(Wire(info), bucket(namespace)),
+        remove=lambda namespace: Wire(info).drop(bucket(namespace)),
         broken_settings=lambda namespace: {
             "an absent bucket": settings(namespace, bucket="nowhere-to-be-found"),
             "nobody at the address": settings(namespace, 9, attempts=1, connect_seconds=1),

@@ -121,14 +121,18 @@ class Live:
     def clean(self) -> None:
         """Remove the buckets that were made, with all that is in them."""
         for token in sorted(set(self.tokens)):
-            bucket = self.client.bucket(self.bucket(token))
-            if not bucket.exists():
-                continue
-            while found := list(self.client.list_blobs(bucket, versions=True)):
-                for blob in found:
-                    bucket.delete_blob(blob.name, generation=blob.generation)
-            self.paced()
-            bucket.delete()
+            self.drop(token)
+
+    def drop(self, token: str) -> None:
+        """Remove a bucket, if it is there, with all that is in it."""
+        bucket = self.client.bucket(self.bucket(token))
+        if not bucket.exists():
+            return
+        while found := list(self.client.list_blobs(bucket, versions=True)):
+            for blob in found:
+                bucket.delete_blob(blob.name, generation=blob.generation)
+        self.paced()
+        bucket.delete()
 
     def proved(self) -> Mapping[str, Any]:
         """What the endpoint was seen to honour."""
@@ -166,6 +170,7 @@ class Live:
             settings=settings,
             reality=cast("Any", self.said[REALITY]),
             back_door=lambda namespace: BucketDoor(self.client, self.bucket(namespace.token)),
+            remove=lambda namespace: self.drop(namespace.token),
             broken_settings=lambda namespace: {
                 "a bucket that is not there": self.config(secrets.token_hex(6)),
                 "nobody at the address": settings(namespace, _unused_port()),

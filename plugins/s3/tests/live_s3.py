@@ -160,6 +160,7 @@ class Live:
             settings=settings,
             reality=cast("Any", self.said[REALITY]),
             back_door=lambda namespace: PrefixDoor(self, f"{self.root}{namespace.token}/"),
+            bare=lambda _: self.config("x", bucket=f"x{secrets.token_hex(12)}"),
             broken_settings=lambda namespace: {
                 "a bucket that is not there": self.config("x", bucket=f"x{secrets.token_hex(12)}"),
                 "an engine that is not there": settings(namespace, _unused_port()),
@@ -248,8 +249,9 @@ def __getattr__(name: str) -> BackendHarness:
     return stack.enter_context(live()).harness()
 
 
-def test_s3_live_is_conformant(conformant: Callable[[BackendHarness, str], Report]) -> None:
-    """Everything that applies was run in the bucket that the environment names, and holds."""
+def test_s3_live_is_conformant(conformant: Callable[..., Report]) -> None:
+    """Everything that applies was run in the bucket that the environment names, and holds, but for
+    what a bucket that stays there cannot show."""
     faulthandler.cancel_dump_traceback_later()  # how far away the bucket is, nobody knows
     with live() as place:
-        conformant(place.harness(), "live-s3")
+        conformant(place.harness(), "live-s3", untried={"CFG-111"})

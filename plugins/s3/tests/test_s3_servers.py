@@ -76,6 +76,13 @@ class Place:
         }
         return S3Config(**{**given, **more})
 
+    def drop(self, bucket: str) -> None:
+        """Remove a bucket with all that is in it."""
+        found = self.client.list_object_versions(Bucket=bucket)
+        for each in (*(found.get("Versions") or ()), *(found.get("DeleteMarkers") or ())):
+            self.client.delete_object(Bucket=bucket, Key=each["Key"], VersionId=each["VersionId"])
+        self.client.delete_bucket(Bucket=bucket)
+
     def harness(self, proofs: Mapping[str, Any], **more: Any) -> BackendHarness:
         """A harness whose spec declares what was proved of the server, as the core would."""
         spec = nexus_s3.nexus_raw_store()
@@ -98,6 +105,7 @@ class Place:
             ),
             settings=settings,
             back_door=lambda namespace: BucketDoor(self.client, str(settings(namespace).bucket)),
+            remove=lambda namespace: self.drop(str(settings(namespace).bucket)),
             broken_settings=lambda namespace: {
                 "a bucket that is not there": self.config(f"x{namespace.token}"),
                 "an engine that is not there": settings(namespace, _unused_port()),

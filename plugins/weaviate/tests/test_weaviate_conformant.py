@@ -67,6 +67,7 @@ def test_weaviate_is_conformant(
             spec=nexus_weaviate.nexus_vector_store(),
             settings=lambda namespace: weaviate.settings(prefixes(namespace)),
             back_door=lambda namespace: behind(prefixes(namespace)),
+            remove=lambda namespace: weaviate.remove(prefixes(namespace)),
             faults=lambda: TcpFaults(
                 [(host, weaviate.info["port"]), (host, weaviate.info["grpc_port"])], faulty
             ),

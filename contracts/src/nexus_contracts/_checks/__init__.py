@@ -34,6 +34,8 @@ _MODULES = (
     "sizes_audit",
     "crashes",
     "faults",
+    "places",
+    "streams",
 )
 
 

@@ -183,7 +183,7 @@ def _audit_ask(store: Any, own: Canary, _key: str) -> Calls:
     ]
 
 
-def _ways(bench: Bench) -> tuple[Callable[[Any, Canary], None], Callable[..., Calls]]:
+def ways(bench: Bench) -> tuple[Callable[[Any, Canary], None], Callable[..., Calls]]:
     """How the role is planted, and how everything is asked of it."""
     return {
         StoreRole.RAW: (_raw_plant, _raw_ask),
@@ -203,7 +203,7 @@ def _text(answer: object) -> str:
 def stay_at_home(bench: Bench) -> None:
     """Plant in several scopes; ask each for its own, for others' by name, and for what fails."""
     namespace = bench.provisioned()
-    plant, ask = _ways(bench)
+    plant, ask = ways(bench)
     planted = canaries(bench, bench.cast(4))
     hidden = [*secrets_of(bench.harness, namespace)]
     with listening() as log:
@@ -330,7 +330,7 @@ def erased_without_trace(bench: Bench) -> None:
     namespace = bench.provisioned()
     door = bench.back_door(namespace)
     assert door is not None
-    plant, _ = _ways(bench)
+    plant, _ = ways(bench)
     scopes = bench.cast(3)
     planted, again = canaries(bench, scopes), canaries(bench, scopes[:1])
     store = bench.open(namespace)

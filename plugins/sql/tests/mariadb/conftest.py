@@ -93,9 +93,13 @@ class Database:
             for number, row in enumerate(self.sql(f"SELECT * FROM {table}"))  # noqa: S608
         }
 
+    def vanish(self) -> None:
+        """Remove it, and leave the user who looks for it."""
+        self.server.sql(f"DROP DATABASE IF EXISTS {self.name}")
+
     def drop(self) -> None:
         """Remove it and its user."""
-        self.server.sql(f"DROP DATABASE {self.name}")
+        self.vanish()
         self.server.sql(f"DROP USER {self.name}@'%'")
 
 

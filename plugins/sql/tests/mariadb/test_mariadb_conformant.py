@@ -62,6 +62,7 @@ def test_sql_on_mariadb_is_conformant(
             spec=getattr(nexus_sql, f"nexus_{role}")(),
             settings=lambda namespace: databases(namespace).config(),
             back_door=lambda namespace: Rows(databases(namespace)),
+            remove=lambda namespace: databases(namespace).vanish(),
             faults=lambda: TcpFaults(
                 [(mariadb.info["host"], mariadb.info["port"])],
                 lambda namespace, port: databases(namespace).config(

@@ -89,6 +89,7 @@ def test_sql_on_postgresql_is_conformant(
         reality="real",
         faults=lambda: TcpFaults([(info["host"], info["port"])], over),
         back_door=lambda namespace: Rows(stores(namespace)),
+        remove=lambda namespace: stores(namespace).drop(),
         broken_settings=lambda namespace: {
             "a schema that is not there": stores(namespace).config(schema_name="nowhere"),
             "a database that is not there": stores(namespace).config(

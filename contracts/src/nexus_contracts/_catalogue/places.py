@@ -1,0 +1,83 @@
+"""What all four roles promise of their places, and of the streams of their process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from nexus_contracts._requirements import Level, Requirement
+from nexus_core.spi import StoreRole
+
+
+@attrs.frozen
+class Placed:
+    """The ids of these promises for one role."""
+
+    bare: str
+    gone: str
+    again: str
+    beside: str
+    streams: str
+
+
+PLACED: Final[Mapping[StoreRole, Placed]] = {
+    role: Placed(
+        f"CFG-{digit}10", f"CFG-{digit}11", f"CFG-{digit}12", f"CFG-{digit}13", f"SEC-{digit}10"
+    )
+    for digit, role in enumerate(StoreRole, 1)
+}
+
+
+def placed(role: StoreRole) -> tuple[Requirement, ...]:
+    """These requirements of a role."""
+    ids = PLACED[role]
+    return (
+        Requirement(
+            id=ids.bare,
+            role=role,
+            level=Level.MUST,
+            sentence="On a place that was never provisioned every call raises an error that claims "
+            "nothing about what is stored, and none makes the place.",
+            rationale="An empty answer from a misspelt place is taken for the truth, and a write "
+            "that makes it hides the mistake for good.",
+        ),
+        Requirement(
+            id=ids.gone,
+            role=role,
+            level=Level.MUST,
+            sentence="When its place vanishes while the store is open, check says so, every call "
+            "raises an error that claims nothing about what is stored, and none makes the place "
+            "again.",
+            rationale="A disk that is not mounted, or a bucket that somebody dropped, must not "
+            "look like an empty store that takes new things.",
+        ),
+        Requirement(
+            id=ids.again,
+            role=role,
+            level=Level.MUST,
+            sentence="Provisioning a store again makes nothing, says so, and keeps everything; a "
+            "file or folder that holds somebody else's things is left as it is, and is not ready.",
+            rationale="Provisioning is repeated by every deployment, and its settings are written "
+            "by hand.",
+        ),
+        Requirement(
+            id=ids.beside,
+            role=role,
+            level=Level.MUST,
+            sentence="Opening and checking make nothing anywhere, and what provisioning and writes "
+            "make lies where the settings say.",
+            rationale="What lies beside the place is in no backup, is found by no erasure, and "
+            "meets other stores'.",
+        ),
+        Requirement(
+            id=ids.streams,
+            role=role,
+            level=Level.MUST,
+            sentence="No key, id, value, metadata, tenant or place goes to standard output or "
+            "standard error, and no error of a call repeats what it was given.",
+            rationale="Both are kept by whatever runs the process, in places that no erasure "
+            "reaches.",
+        ),
+    )
