@@ -63,6 +63,28 @@ _KEPT: Final[Mapping[StoreRole, tuple[type, str, str, str]]] = {
 Write = Callable[["Filed", bytes], None]
 
 
+class Packed(dict[Any, Any]):
+    """A dictionary of frozen values that pickles each of them once, however often it is written:
+    with a thousand objects every change would else take as long as all of them."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.parts: dict[Any, tuple[Any, bytes]] = {}
+
+    def __reduce__(self) -> Any:
+        parts = {}
+        for key, value in self.items():
+            known = self.parts.get(key)
+            fresh = known is None or known[0] is not value
+            parts[key] = (value, pickle.dumps((key, value))) if fresh else known
+        self.parts = parts
+        return _unpacked, ([data for _, data in parts.values()],)
+
+
+def _unpacked(parts: Sequence[bytes]) -> Packed:
+    return Packed(pickle.loads(each) for each in parts)  # noqa: S301  # of the file's own pickle
+
+
 class Filed:
     """What the four have in common. ``writing`` is how a change gets into the file."""
 
@@ -78,8 +100,7 @@ class Filed:
         if self.unsaved:
             return
         try:
-            found = self.path.stat()
-            signature = (found.st_ino, found.st_mtime_ns, found.st_size)
+            signature = _signature(self.path)
             if signature == self.known:
                 return
             # Nobody but this class writes the file.
@@ -109,11 +130,19 @@ def _whole(store: Filed, data: bytes) -> None:
     beside, outcome = store.path.with_suffix(".new"), Outcome.NOT_APPLIED
     try:
         _put(beside, data)
+        written = _signature(beside)
         outcome = Outcome.UNKNOWN
         os.replace(beside, store.path)  # noqa: PTH105  # a call that can be made to fail
         os.close(os.open(store.path.parent, os.O_RDONLY))
+        store.known = written
     except OSError:
         raise UnavailableError("the file cannot be written", outcome=outcome) from None
+
+
+def _signature(path: Path) -> tuple[int, int, int]:
+    """What tells a file from whatever is written in its place."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _put(path: Path, data: bytes) -> None:
@@ -224,6 +253,8 @@ def opened(
     """Open a store of a role, kept in one of the ``WAYS``; of another ``base`` than the honest."""
     made = _kind(role, way, base)(*([runtime.now] if role is StoreRole.RAW else []))
     made.path = runtime.base / "kept"
+    if role is StoreRole.RAW:
+        made.objects = Packed()
     backend: Backend = made
     return backend
 
