@@ -72,11 +72,12 @@ class Packed(dict[Any, Any]):
         self.parts: dict[Any, tuple[Any, bytes]] = {}
 
     def __reduce__(self) -> Any:
-        parts = {}
+        parts: dict[Any, tuple[Any, bytes]] = {}
         for key, value in self.items():
             known = self.parts.get(key)
-            fresh = known is None or known[0] is not value
-            parts[key] = (value, pickle.dumps((key, value))) if fresh else known
+            if known is None or known[0] is not value:
+                known = value, pickle.dumps((key, value))
+            parts[key] = known
         self.parts = parts
         return _unpacked, ([data for _, data in parts.values()],)
 
