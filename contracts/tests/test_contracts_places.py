@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +44,14 @@ def test_contracts_a_place_that_nobody_takes_away_is_not_tested() -> None:
 
         behind: FolderBackDoor
 
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.behind, name)
+        def snapshot(self) -> Mapping[str, bytes]:
+            return self.behind.snapshot()
+
+        def write(self, name: str, data: bytes) -> None:
+            self.behind.write(name, data)
+
+        def remove(self, name: str) -> None:
+            self.behind.remove(name)
 
     honest = placed_harness(StoreRole.AUDIT)
     harness = attrs.evolve(
