@@ -22,8 +22,17 @@ from typing import Any
 
 import attrs
 
+from nexus_contracts._arena import Hangs, Process, bouts
+from nexus_contracts._duels import duels_of
+from nexus_contracts._kinds import kinds_of
+from nexus_contracts._lives import lives, warm
 from nexus_contracts._work import SCOPE, work_of
+from nexus_core import Scope
 from nexus_core.spi import Backend, Capabilities, Proof, Runtime, StoreError, StoreRole
+
+# Where the store is first tried, so that it has imported what it needs.
+LINES = 10
+WARM = Scope("warm", "dev")
 
 Factory = Callable[[Any, Runtime], Backend]
 
@@ -68,8 +77,17 @@ def main() -> None:
     # Written by the suite that started this process, over a pipe that nobody else has.
     job: Job = pickle.loads(bytes.fromhex(sys.stdin.readline()))  # noqa: S301
     say(ready=True)
+    if job.mode != "fill":
+        warm(job.open, kinds_of(job.role, job.capabilities), WARM)
     if job.mode == "die":
         die(job)
+    elif job.mode == "steps":
+        for each in lives(job.role, job.capabilities, job.open, job.rounds):
+            say(lives=each)
+            sys.stdin.readline()
+        say(lives=[])
+    elif job.mode == "duel":
+        duel(job)
     else:
         fill(job)
 
@@ -79,13 +97,15 @@ def die(job: Job) -> None:
     chance = random.Random(job.seed)  # noqa: S311  # the same moments, as far as can be
     number = job.first
     for _ in range(job.rounds):
+        wanted, pause = chance.randint(2, 9), chance.uniform(0, 0.004)
+        # Half of them have nothing under way, so that nothing later makes good what was held back.
+        rests = chance.random() < 0.5
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reader)
-            _write_until_killed(job, writer, number)
+            _write_until_killed(job, writer, number, number + wanted if rests else None)
         os.close(writer)
-        wanted, pause = chance.randint(2, 9), chance.uniform(0, 0.004)
         with os.fdopen(reader, "rb") as pipe:
             lines: list[bytes] = []
             while sum(line.startswith(b"done") for line in lines) < wanted:
@@ -106,19 +126,43 @@ def die(job: Job) -> None:
         sys.stdin.readline()
 
 
-def _write_until_killed(job: Job, writer: int, number: int) -> None:
+def _write_until_killed(job: Job, writer: int, number: int, last: int | None) -> None:
     try:
-        store, work = job.open(), work_of(job.role, job.capabilities)
-        work.prepare(store, SCOPE)
-        while True:
+        store, work = job.open(), kinds_of(job.role, job.capabilities)
+        while number != last:
             os.write(writer, f"begin {number}\n".encode())
             work.write(store, SCOPE, number)
             os.write(writer, f"done {number}\n".encode())
             number += 1
+        time.sleep(60)
     except BaseException as error:  # noqa: BLE001  # told to the suite, which judges it
         os.write(writer, f"failed {type(error).__name__} at number {number}\n".encode())
     finally:
         os._exit(1)
+
+
+def duel(job: Job) -> None:
+    """Have two forks fight; tell what they fought for, and what came of it."""
+    duels = duels_of(job.role, job.capabilities)
+    sides = []
+    try:
+        for _ in range(2):
+            sides.append(Process(job.open, duels))
+            if sides[-1].refused:
+                say(refused=sides[-1].refused, opened=len(sides) - 1)
+                return
+        count = 0
+        for each in bouts(sides, duels, SCOPE.tenant_id, LINES):
+            count += 1
+            if each.wrong:
+                say(wrong=each.wrong, where=each.words(), title=duels[each.duel].title)
+                return
+        say(bouts=count)
+    except Hangs as why:
+        say(wrong=str(why), where="", title="")
+    finally:
+        for side in sides:
+            side.end()
 
 
 def fill(job: Job) -> None:

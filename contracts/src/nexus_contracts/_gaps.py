@@ -23,7 +23,7 @@ from nexus_core.spi import Durability
 PROVISION: Final = ("CFG", 2)
 BROKEN: Final = ("CFG", 3)
 REOPEN: Final = ("DUR", 1)
-PROCESS: Final = (("DUR", 2), ("DUR", 3))
+PROCESS: Final = (("DUR", 2), ("DUR", 3), ("DUR", 4), ("DUR", 5))
 # What goes by other calls than erase is looked for in the same way.
 BELOW: Final = ("RAW-066", "ATOM-066", "VEC-066", "AUD-045")
 ERASED: Final = frozenset((*(each.erased for each in IDS.values()), *BELOW))

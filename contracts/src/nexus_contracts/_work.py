@@ -35,7 +35,7 @@ OTHER: Final = Scope("t10", "dev")
 SIZES: Final = (0, 7, 3000, 70_000, 900)
 
 
-def _followed(page: Callable[[str | None], Any], part: str) -> Iterator[Any]:
+def followed(page: Callable[[str | None], Any], part: str) -> Iterator[Any]:
     """One part of all pages, which may be as short as the store likes."""
     after: str | None = None
     while True:
@@ -103,7 +103,7 @@ class RawWork:
     def observe(self, store: Any, scope: Scope) -> State:
         """Everything listed, read to its end."""
         found: State = {}
-        for entry in _followed(lambda after: store.list(scope, after=after), "items"):
+        for entry in followed(lambda after: store.list(scope, after=after), "items"):
             with store.open(scope, entry.key) as stream:
                 data = b"".join(stream.chunks)
             number = int(stream.info.attributes.metadata["n"])
@@ -163,7 +163,7 @@ class AtomWork:
     def observe(self, store: Any, scope: Scope) -> State:
         """Everything that a query gives."""
         found: State = {}
-        for each in _followed(
+        for each in followed(
             lambda after: store.query(scope, "atoms", None, after=after), "records"
         ):
             number = int(each.id.split("-")[0])
@@ -220,7 +220,7 @@ class VectorWork:
         """Everything that a scan gives."""
         ref = store.get_index(scope, "main", 1)
         found: State = {}
-        for row in _followed(lambda after: store.scan(scope, ref, after=after), "rows"):
+        for row in followed(lambda after: store.scan(scope, ref, after=after), "rows"):
             number = row.fields["page"]
             found[row.id] = number if len(row.vector) == 32 else "damaged"
         return found

@@ -8,6 +8,7 @@ from typing import Any
 
 from nexus_contracts._bench import IDS, SCOPES, Bench, Violation
 from nexus_contracts._checks.atom_filters import FILTERS, ROWS, operators
+from nexus_contracts._checks.duels import fought
 from nexus_contracts._races import race
 from nexus_contracts._registry import check
 from nexus_core import Scope
@@ -490,6 +491,7 @@ def one_writer_wins(bench: Bench) -> None:
         bench.expect(
             one(store, "a").body == str(won.index(True)).encode(), "the record is not the winner's"
         )
+    fought(bench, "replace")
 
 
 @check("ATOM-020")

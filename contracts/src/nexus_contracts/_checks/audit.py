@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from nexus_contracts._bench import SCOPES, Bench, Violation
+from nexus_contracts._checks.duels import fought
 from nexus_contracts._races import race
 from nexus_contracts._registry import check
 from nexus_core import AccessDeniedError, NotFoundError, Scope
@@ -131,6 +132,7 @@ def one_append_wins(bench: Bench) -> None:
             "the log is not the winner's",
         )
     bench.expect([e.index for e in everything(store)] == list(range(8)), "the log has a gap")
+    fought(bench, "append")
 
 
 @check("AUD-005")

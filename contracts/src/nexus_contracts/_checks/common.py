@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from nexus_contracts._bench import SCOPES, Bench
+from nexus_contracts._kinds import kinds_of
 from nexus_contracts._registry import check
+from nexus_contracts._work import told
 from nexus_core import NexusError, Scope
 from nexus_core.spi import Isolation, Problem, StoreError
 
@@ -100,6 +102,24 @@ def survives_reopening(
     except NexusError:
         after = None
     bench.expect(before == after, "what was acknowledged is not there after opening again")
+    _kinds_survive(bench)
+
+
+def _kinds_survive(bench: Bench) -> None:
+    """Make a write of each kind, and open the store again after each."""
+    scope, work = SCOPES[0], kinds_of(bench.spec.role, bench.spec.capabilities)
+    with bench.fresh_place() as place:
+        work.prepare(place.store, scope)
+        state = work.observe(place.store, scope)
+        for number in range(work.turns):
+            work.write(place.store, scope, number)
+            state = work.after(state, number)
+            found = work.observe(place.open_again(), scope)
+            bench.expect(
+                found == state,
+                f"what was acknowledged is not there after opening again: {work.words(number)}\n"
+                f"  expected {told(state)}\n  got      {told(found)}",
+            )
 
 
 def crowd(bench: Bench) -> list[Scope]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from nexus_contracts._bench import Bench, Violation
+from nexus_contracts._catalogue.raced import RACED
 from nexus_contracts._catalogue.shared import IDS
+from nexus_contracts._kinds import Kinds, erases, kinds_of
+from nexus_contracts._lives import scope_of
 from nexus_contracts._processes import child
 from nexus_contracts._registry import check
 from nexus_contracts._requirements import Profile
 from nexus_contracts._work import OTHER, SCOPE, State, Work, between, told, work_of
-from nexus_core import NexusError
+from nexus_core import NexusError, Scope
 from nexus_core.spi import StoreRole
 
+# Of each kind of write.
+EFFECTS: Final = {Profile.CORE: 12, Profile.EXTENDED: 60}
 ROUNDS: Final = {Profile.CORE: 8, Profile.EXTENDED: 40}
 LIMITS: Final = (1 << 12, 1 << 15, 1 << 16, 3 << 16, 1 << 19)
 
@@ -27,7 +33,7 @@ def partial_batches(bench: Bench) -> bool:
 def killed(bench: Bench) -> None:
     """Kill a writer at many points of a stream of writes; look at what is there."""
     namespace = bench.provisioned()
-    work = work_of(bench.spec.role, bench.spec.capabilities)
+    work = kinds_of(bench.spec.role, bench.spec.capabilities)
     store = bench.open(namespace)
     for scope in (SCOPE, OTHER):
         work.prepare(store, scope)
@@ -43,18 +49,84 @@ def killed(bench: Bench) -> None:
                 state = work.after(state, number)
             acknowledged += len(said["done"])
             open_ = [number for number in said["begun"] if number not in said["done"]]
-            found = _reopened(bench, namespace, work, other)
-            under_way = open_[0] if open_ else None
-            state = settled(bench, work, Seen(state, found, under_way, "a kill"))
+            found = _reopened(bench, namespace, work, other, open_)
+            seen = Seen(state, found, open_[0] if open_ else None, "a kill")
+            state = _living(bench, work, seen)
             writer.go()
     bench.figures |= {"kills": ROUNDS[bench.profile], "acknowledged_writes": acknowledged}
 
 
-def _reopened(bench: Bench, namespace: Any, work: Work, other: State) -> State:
+def _living(bench: Bench, work: Kinds, seen: Seen) -> State:
+    """``settled``, for writes of every kind."""
+    if seen.open is None:
+        return settled(bench, work, seen)
+    if erases(work, seen.open):
+        state, what = work.after(seen.before, seen.open), f"{seen.what}, and erase once more"
+        return settled(bench, work, Seen(state, seen.found, None, what))
+    if seen.found == work.readied(seen.before, seen.open):
+        return seen.found
+    return settled(bench, work, attrs.evolve(seen, partial=work.partial(seen.open)))
+
+
+def killed_in_steps(bench: Bench) -> None:
+    """Kill a writer after each effect that a write of each kind has, and after its return."""
+    namespace = bench.provisioned()
+    work = kinds_of(bench.spec.role, bench.spec.capabilities)
+    store = bench.open(namespace)
+    blank = Scope("blank", "dev")
+    work.prepare(store, blank)
+    start = work.observe(store, blank)
+    bench.release(store)
+    count = done = 0
+    with child(bench, namespace, "steps", rounds=EFFECTS[bench.profile]) as writer:
+        while lives := writer.hear()["lives"]:
+            store = bench.open(namespace)
+            problems = [str(problem) for problem in store.check()]
+            bench.expect(not problems, f"when it is opened again check reports {problems}")
+            for life in lives:
+                _judged_life(bench, work, store, start, life)
+                # What is left makes the next ones slow in a store that keeps all in one.
+                store.erase(scope_of(life["life"]))
+            bench.release(store)
+            count, done = count + len(lives), done + sum(life["done"] for life in lives)
+            writer.go()
+    bench.figures |= {"kills": count, "kills_within_a_write": count - done}
+
+
+def _judged_life(
+    bench: Bench, work: Kinds, store: Any, start: State, life: Mapping[str, Any]
+) -> None:
+    number, scope = life["number"], scope_of(life["life"])
+    state, words = start, work.words(number)
+    failed = life.get("failed") or ("" if life["done"] or "at" in life else "its silence")
+    bench.expect(not failed, f"a writer was stopped by {failed}: {words}")
+    for each in work.needs(number):
+        state = work.after(state, each)
+    if life["done"]:
+        what, under_way = f"a kill as soon as this was acknowledged: {words}", None
+        state = work.after(state, number)
+    else:
+        what, under_way = f"a kill after {life['at']}", number
+        if erases(work, number):
+            work.write(store, scope, number)
+    try:
+        found = work.observe(store, scope)
+    except NexusError as error:
+        bench.fail(f"after {what} the store cannot be read: {type(error).__name__}")
+    _living(bench, work, Seen(state, found, under_way, what))
+
+
+def _reopened(
+    bench: Bench, namespace: Any, work: Any, other: State, under_way: Sequence[int] = ()
+) -> State:
     try:
         store = bench.open(namespace)
         problems = [str(problem) for problem in store.check()]
-        found, beside = work.observe(store, SCOPE), work.observe(store, OTHER)
+        for number in under_way:
+            if erases(work, number):
+                work.write(store, SCOPE, number)
+        found: State = work.observe(store, SCOPE)
+        beside = work.observe(store, OTHER)
         store.close()
     except NexusError as error:
         bench.fail(f"when it is opened again the store cannot be read: {type(error).__name__}")
@@ -65,12 +137,16 @@ def _reopened(bench: Bench, namespace: Any, work: Work, other: State) -> State:
 
 @attrs.frozen
 class Seen:
-    """What was there, what is, the write whose outcome is open, and what happened between."""
+    """What was there, what is, the write whose outcome is open, and what happened between.
+
+    ``partial`` says whether a part of that write may stand, where that is not the same for all.
+    """
 
     before: State
     found: State
     open: int | None
     what: str
+    partial: bool | None = None
 
 
 def settled(bench: Bench, work: Work, seen: Seen) -> State:
@@ -84,14 +160,17 @@ def settled(bench: Bench, work: Work, seen: Seen) -> State:
     bench.expect(not damaged, f"after {seen.what} {damaged[:3]} is there by half{shown}")
     if seen.open is not None:
         applied = work.after(state, seen.open)
-        if found == applied or (partial_batches(bench) and between(state, applied, found)):
+        partial = partial_batches(bench) if seen.partial is None else seen.partial
+        if found == applied or (partial and between(state, applied, found)):
             return found
         bench.expect(
             not between(state, applied, found),
             f"after {seen.what} a write is there by half: {work.words(seen.open)}{shown}",
         )
+    beside = "" if seen.open is None else f", and this was under way: {work.words(seen.open)}"
     raise Violation(
-        f"after {seen.what} an acknowledged write is not there, or one that nobody made{shown}"
+        f"after {seen.what} an acknowledged write is not there, or one that nobody made"
+        f"{beside}{shown}"
     )
 
 
@@ -149,4 +228,5 @@ def full(bench: Bench) -> None:
 
 for _role in StoreRole:
     check(IDS[_role].killed)(killed)
+    check(RACED[_role].in_steps)(killed_in_steps)
     check(IDS[_role].full)(full)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from nexus_contracts._bench import KEYS, SCOPES, Bench, Violation
+from nexus_contracts._checks.duels import fought
 from nexus_contracts._races import race
 from nexus_contracts._registry import check
 from nexus_core import Scope
@@ -439,6 +440,7 @@ def one_creator_wins(bench: Bench) -> None:
         bench.expect(
             read(store, key) == won[0].encode() * 50, "the bytes are not those of the winner"
         )
+    fought(bench, "create")
 
 
 @check("RAW-023")

@@ -6,10 +6,12 @@ one after the other. They are opened by a function of this module, which another
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +96,7 @@ class Filed:
 
     path: Path
     unsaved: int = 0
+    held: bool = False
     known: tuple[int, int, int] | None = None
 
     def load(self) -> None:
@@ -119,6 +122,24 @@ class Filed:
             _whole(self, pickle.dumps(getattr(self, self.attribute)))
             self.unsaved = 0
         super().close()  # type: ignore[misc]  # of the role's memory, which comes next
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """With no other process at work; among threads the memory's own lock sees to that."""
+        if self.held:
+            yield
+            return
+        try:
+            file = self.path.with_suffix(".lock").open("wb")
+        except OSError:
+            raise UnavailableError("there is no lock", outcome=Outcome.NOT_APPLIED) from None
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.held = True
+            try:
+                yield
+            finally:
+                self.held = False
 
     def save(self) -> None:
         """Write the file, in this one's way."""
@@ -216,7 +237,7 @@ WAYS: Final[Mapping[str, Write]] = {
 
 def _changing(name: str) -> Callable[..., Any]:
     def change(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self.lock:
+        with self.lock, self.alone():
             self.ensure_open()
             self.load()
             before = pickle.dumps(getattr(self, self.attribute))

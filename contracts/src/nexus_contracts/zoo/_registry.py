@@ -16,10 +16,12 @@ def mutants() -> tuple[Mutant, ...]:
         _atoms,
         _audit,
         _filed,
+        _mortal,
         _neighbours,
         _neighbours_atoms,
         _neighbours_vectors,
         _places,
+        _raced,
         _raw,
         _raw_locks,
         _raw_signed,
@@ -52,6 +54,8 @@ def mutants() -> tuple[Mutant, ...]:
         _sizes_audit,
         _sizes_raw,
         _sizes_vectors,
+        _raced,
+        _mortal,
     )
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]

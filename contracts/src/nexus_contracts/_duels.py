@@ -1,0 +1,52 @@
+"""Which duels are fought for a role."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from nexus_contracts._duel import Duel
+from nexus_contracts._duels_atoms import COMMITS, CommitBeside
+from nexus_contracts._duels_audit import Append, AppendBeside, ForgetBeside
+from nexus_contracts._duels_raw import Change, Create, PutBeside
+from nexus_contracts._duels_vectors import Define, DropUnder, UpsertBeside
+from nexus_core.spi import Capabilities, StoreRole
+
+SMALL: Final = 50
+# Over the usual chunk, and entries over the usual few.
+LARGE: Final = 70_000
+BATCH: Final = 70
+
+
+def meeting(role: StoreRole, capabilities: Capabilities) -> Duel:
+    """Two writes of one scope that may both stand: for who waits for whom."""
+    found: dict[StoreRole, Duel] = {
+        StoreRole.RAW: PutBeside(),
+        StoreRole.ATOMS: CommitBeside(),
+        StoreRole.VECTORS: UpsertBeside(capabilities),
+        StoreRole.AUDIT: AppendBeside(1),
+    }
+    return found[role]
+
+
+def duels_of(role: StoreRole, capabilities: Capabilities) -> list[Duel]:
+    """The duels of a role that its capabilities allow."""
+    can: Any = capabilities
+    if role is StoreRole.RAW:
+        most = can.max_object_bytes
+        large = LARGE if most is None else min(most, LARGE)
+        found: list[Duel] = []
+        if can.conditional_create:
+            found += [Create(SMALL), Create(large), *([Create(SMALL, copies=True)] * can.copy)]
+        if can.conditional_replace:
+            found += [Change("replace", size, (False, False)) for size in (SMALL, large)]
+        if can.conditional_delete:
+            found.append(Change("delete", SMALL, (True, True)))
+            if can.conditional_replace:
+                found.append(Change("delete", SMALL, (False, True)))
+        return [*found, PutBeside()]
+    if role is StoreRole.ATOMS:
+        return [*COMMITS, CommitBeside()]
+    if role is StoreRole.VECTORS:
+        return [Define(can, same=False), Define(can, same=True), DropUnder(can), UpsertBeside(can)]
+    forgets: list[Duel] = [ForgetBeside()] if can.erase_sealed else []
+    return [Append(1), Append(min(can.max_batch, BATCH)), *forgets]
