@@ -196,14 +196,18 @@ def test_the_readmes_commands_are_these(root: Path) -> None:
 
 
 def test_ci_runs_what_the_readme_says(root: Path) -> None:
-    """The checks of a change begin with the README's own command, and go on with tox's."""
+    """The checks of a change are the README's own command, from the beginning on, and tox's."""
     text = (root / ".ci" / "run").read_text(encoding="utf-8")
     steps = re.findall(r"^(?:step|environment|side_by_side) (.*)$", text, re.MULTILINE)
-    assert steps[0].endswith("dev.py test")
+    begun = text.index('"$python" dev.py test >"$readme_log" 2>&1 &\n')
+    assert begun < text.index("\nstep ")
+    assert steps[-1].endswith("readme_ended")
+    assert 'wait "$readme" || code=$?' in text
+    assert 'return "$code"' in text
     tox = (root / "tox.ini").read_text(encoding="utf-8")
     together = re.findall(r"^together=(.*)$", text, re.MULTILINE)
     assert 'side_by_side "$together"' in text
-    environments = ",".join([*steps[1:], *together]).split(",")
+    environments = ",".join([*steps, *together]).split(",")
     for name in ("servers", "lint", "typing", "wheel", "mindeps"):
         assert name in environments
         assert f"[testenv:{name}]" in tox
