@@ -115,16 +115,14 @@ class LastFolder(MemoryRaw):
 
 
 class EveryNinthIsLost(MemoryRaw):
-    """Loses every ninth write, whoever makes it and whatever else is under way."""
+    """Loses the bytes of every ninth write, whoever makes it and whatever else is under way."""
 
     written = 0
 
-    def _write(self, scope: Scope, key: str, *rest: Any, **options: Any) -> ObjectInfo:
-        info = super()._write(scope, key, *rest, **options)
+    def _write(self, scope: Scope, key: str, data: bytes, *rest: Any, **options: Any) -> ObjectInfo:
         self.written += 1
-        if self.written % 9 == 0:
-            del self.objects[scope, key]
-        return info
+        kept = data if self.written % 9 else b""
+        return super()._write(scope, key, kept, *rest, **options)
 
 
 class InsertLooksOutside(MemoryAtoms):
