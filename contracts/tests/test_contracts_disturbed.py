@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import socket
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -296,3 +298,28 @@ def test_contracts_shapes(value: object, hint: Any, says: str | None) -> None:
     """A value that is not what an annotation states is told by its place, its type and the due."""
     assert misfit(value, hint) == says
     assert named(hint)
+
+
+CONDUCTOR: Final = """
+import time
+from nexus_contracts._arena import Process
+
+class Store:
+    def check(self):
+        return []
+
+sides = [Process(Store, []) for _ in range(2)]
+print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+def test_contracts_disturbed_sides_end_with_their_conductor() -> None:
+    """Processes that a killed suite leaves behind end by themselves."""
+    command = [sys.executable, "-c", CONDUCTOR]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as conductor:
+        assert conductor.stdout is not None
+        assert conductor.stdout.readline() == b"begun\n"
+        conductor.kill()
+        # Both sides have this pipe from their conductor: it ends when the last of them has.
+        assert conductor.communicate(timeout=60)[0] == b""

@@ -135,6 +135,8 @@ class Process:
         self._pipe, theirs = Pipe()
         self._id = os.fork()
         if self._id == 0:
+            # With this end open here too, a conductor that is killed would be waited for for ever.
+            self._pipe.close()
             _serve_alone(opens, duels, theirs)
         theirs.close()
         self.refused = str(self.hear()[1])
