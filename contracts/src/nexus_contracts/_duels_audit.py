@@ -35,6 +35,14 @@ def _size(store: Any, scope: Scope) -> int:
     return 0 if current is None else int(current.size)
 
 
+def _from(store: Any, scope: Scope, start: int) -> list[LogEntry]:
+    """Every entry from there on, in pages as short as the store likes."""
+    found: list[LogEntry] = []
+    while page := store.read(scope, start + len(found), 1000):
+        found += page
+    return found
+
+
 def _append(store: Any, scope: Scope, size: int, entries: Sequence[LogEntry], mark: str) -> None:
     end = size + len(entries)
     store.append(
@@ -70,7 +78,7 @@ class Append(Alone):
             return bad
         mark = f"{scope.tenant_id} {place} {answers.index('won')}"
         head = store.head(scope)
-        tail = store.read(scope, head.size - self.count, self.count + 9)
+        tail = _from(store, scope, head.size - self.count)
         marks = [(each.index, each.operation) for each in tail]
         wanted = [(head.size - self.count + number, mark) for number in range(self.count)]
         right = marks == wanted and head.checkpoint == f"{mark} {head.size}".encode()
@@ -110,7 +118,7 @@ class ForgetBeside(Alone):
         if answers != ("won", "won"):
             return f"beside one another they {answers[0]} and {answers[1]}"
         size = _size(store, scope)
-        tail = store.read(scope, size - 2, 9)
+        tail = _from(store, scope, size - 2)
         marks = [(each.operation, each.sealed) for each in tail]
         wanted = [(place, None), (f"{place} new", b"s")]
         return "" if marks == wanted else f"the log ends with {[mark for mark, _ in marks]}"
@@ -126,7 +134,7 @@ class AppendBeside(Append):
         own = f"{scope.tenant_id} {place}"
         won = [f"{own} {side}" for side in (0, 1) if answers[side] == "won"]
         size = _size(store, scope)
-        held = [each.operation for each in store.read(scope, 0, 1000)]
+        held = [each.operation for each in _from(store, scope, 0)]
         tail = sorted(held[len(held) - len(won) :])
         right = tail == sorted(won) and len(held) == size
         return "" if right else f"of the appends {won} in {scope} {tail} is there"
