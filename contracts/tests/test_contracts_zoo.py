@@ -16,6 +16,8 @@ from nexus_contracts.zoo import Mutant, harness_for, legal_variants, mutants, va
 
 from nexus_core.spi import StoreRole
 
+pytestmark = pytest.mark.zoo
+
 REQUIREMENTS: Final = {each.id: each for each in catalogue()}
 # Roles whose zoo is complete: each of their requirements has to be seen to bite.
 STOCKED: Final = tuple(StoreRole)
