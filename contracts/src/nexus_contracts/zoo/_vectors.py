@@ -476,10 +476,10 @@ class ForeignError(MemoryVectors):
 
 
 class SmallPages(MemoryVectors):
-    """Gives at most three rows a page, whatever was asked for."""
+    """Gives at most three rows a page, or a hundred where more than that are asked for."""
 
     def scan(self, *args: Any, limit: int = 1000, **options: Any) -> VectorPage:
-        return super().scan(*args, limit=min(limit, 3), **options)
+        return super().scan(*args, limit=min(limit, 3 if limit <= 100 else 100), **options)
 
 
 class Slow(MemoryVectors):
