@@ -177,6 +177,8 @@ NEEDED: Final = {
     "DUR-101": "survives",
     "DUR-102": "another process cannot open",
     "DUR-103": "another process cannot open",
+    "DUR-104": "another process cannot open",
+    "DUR-105": "another process cannot open",
     "RAW-028": "no back_door",
     "RAW-029": "no faults",
     "RAW-066": "no back_door",
