@@ -286,6 +286,8 @@ class Handler(BaseHTTPRequestHandler):
         if match is None:
             raise Refusal(400, "invalid", "Content-Range")
         content = session.content
+        # Who is cut off may still be reading what had come: a later request goes before him.
+        turn = session.next_turn()
         if match[1] is not None:
             if int(match[1]) != content.size:
                 raise Refusal(503, "backendError", "Invalid request: not where the upload is.")
@@ -293,7 +295,8 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refusal(400, "invalid", "Content-Length")
             if match[3] is None and self._left % _QUANTUM:
                 raise Refusal(400, "invalid", "Not a multiple of 256 KiB.")
-            content.write(self._pieces())
+            for piece in self._pieces():
+                session.write(piece, turn)
         if match[3] is None or content.size < int(match[3]):
             kept = {"Range": f"bytes=0-{content.size - 1}"} if content.size else {}
             self._answer(308, headers=kept)

@@ -187,6 +187,21 @@ class Session:
     query: dict[str, str]
     content: Content
     made: dict[str, Any] | None = None
+    turn: int = 0
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def next_turn(self) -> int:
+        """Begin a request; what an earlier one still has to write is refused from now on."""
+        with self.lock:
+            self.turn += 1
+            return self.turn
+
+    def write(self, piece: bytes, turn: int) -> None:
+        """Add a piece for the request that has the turn."""
+        with self.lock:
+            if self.turn != turn:
+                raise Refusal(503, "backendError", "A later request goes on with this upload.")
+            self.content.write([piece])
 
 
 class State:
