@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 # How many schedules, and of how many calls at most.
-SIZES: Final = {Profile.CORE: (50, 50), Profile.EXTENDED: (200, 80)}
+SIZES: Final = {Profile.CORE: (36, 50), Profile.EXTENDED: (120, 80)}
 
 
 class Model(Protocol):
