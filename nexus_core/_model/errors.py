@@ -47,8 +47,9 @@
         └── BackendError                             anything a backend did not map
 
 "Not found" and "another tenant's" are one error with one text. No text holds another scope's
-name, a secret, content, or a physical path or bucket; ``ConfigurationError`` alone, which only
-the operator sees, may name a setting and a place.
+name, a secret, content, or a physical path or bucket, and a backend's repeats no key or id that
+the call was given, but in the fields above that are for them; ``ConfigurationError`` alone, which
+only the operator sees, may name a setting and a place.
 """
 
 from __future__ import annotations

@@ -82,7 +82,8 @@ class BackendSpec:
 
     ``factory(config, runtime)`` builds it without writing anything. ``provision(config, runtime)``
     creates what must exist before (directory, schema, bucket) and returns a line for each thing it
-    made; it is idempotent and is called only by an explicit command.
+    made; it is idempotent, keeps what is there, makes nothing in a folder that holds somebody
+    else's things, and is called only by an explicit command.
 
     ``prove(config, runtime)`` is for what only a write can tell of an endpoint, such as whether it
     honours conditions. It may write in scopes of the reserved tenants ``t_probe_a`` and
