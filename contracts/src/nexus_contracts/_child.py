@@ -25,14 +25,11 @@ import attrs
 from nexus_contracts._arena import Hangs, Process, bouts
 from nexus_contracts._duels import duels_of
 from nexus_contracts._kinds import kinds_of
-from nexus_contracts._lives import lives, warm
+from nexus_contracts._lives import WARM, lives, warm
 from nexus_contracts._work import SCOPE, work_of
-from nexus_core import Scope
 from nexus_core.spi import Backend, Capabilities, Proof, Runtime, StoreError, StoreRole
 
-# Where the store is first tried, so that it has imported what it needs.
 LINES = 10
-WARM = Scope("warm", "dev")
 
 Factory = Callable[[Any, Runtime], Backend]
 

@@ -11,16 +11,16 @@ from nexus_contracts._bench import Bench, Violation
 from nexus_contracts._catalogue.raced import RACED
 from nexus_contracts._catalogue.shared import IDS
 from nexus_contracts._kinds import Kinds, erases, kinds_of
-from nexus_contracts._lives import scope_of
+from nexus_contracts._lives import BLANK, scope_of
 from nexus_contracts._processes import child
 from nexus_contracts._registry import check
 from nexus_contracts._requirements import Profile
 from nexus_contracts._work import OTHER, SCOPE, State, Work, between, told, work_of
-from nexus_core import NexusError, Scope
+from nexus_core import NexusError
 from nexus_core.spi import StoreRole
 
 # Of each kind of write.
-EFFECTS: Final = {Profile.CORE: 12, Profile.EXTENDED: 60}
+EFFECTS: Final = {Profile.CORE: 12, Profile.EXTENDED: 48}
 ROUNDS: Final = {Profile.CORE: 8, Profile.EXTENDED: 40}
 LIMITS: Final = (1 << 12, 1 << 15, 1 << 16, 3 << 16, 1 << 19)
 
@@ -73,9 +73,8 @@ def killed_in_steps(bench: Bench) -> None:
     namespace = bench.provisioned()
     work = kinds_of(bench.spec.role, bench.spec.capabilities)
     store = bench.open(namespace)
-    blank = Scope("blank", "dev")
-    work.prepare(store, blank)
-    start = work.observe(store, blank)
+    work.prepare(store, BLANK)
+    start = work.observe(store, BLANK)
     bench.release(store)
     count = done = 0
     with child(bench, namespace, "steps", rounds=EFFECTS[bench.profile]) as writer:
