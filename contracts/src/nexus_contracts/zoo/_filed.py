@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import attrs
 
+from nexus_contracts._catalogue.raced import RACED
 from nexus_contracts._catalogue.shared import IDS
 from nexus_contracts._harness import BackendHarness, FolderBackDoor
 from nexus_contracts.faults import OsFaults
@@ -346,7 +347,7 @@ def _m(role: StoreRole, name: str, what: str, killed_by: str, says: str) -> Muta
 
 
 def _of(role: StoreRole) -> list[Mutant]:
-    ids = IDS[role]
+    ids, dying = IDS[role], RACED[role].in_steps
     lost, denied = "an acknowledged write is not there", "said not to be applied"
     return [
         _m(
@@ -356,7 +357,7 @@ def _of(role: StoreRole) -> list[Mutant]:
             ids.killed,
             "after a kill",
         ),
-        _m(role, "in-place", "Writes over the only copy there is.", ids.killed, "cannot be read"),
+        _m(role, "in-place", "Writes over the only copy there is.", dying, "cannot be read"),
         _m(role, "whatever", "Acknowledges what the disk refused.", ids.full, lost),
         _m(
             role,
@@ -375,7 +376,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         StoreRole.ATOMS,
         "batch-in-steps",
         "Writes a batch record by record.",
-        IDS[StoreRole.ATOMS].killed,
+        RACED[StoreRole.ATOMS].in_steps,
         "by half",
     ),
     _m(
