@@ -11,8 +11,6 @@ import hashlib
 from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
-import attrs
-
 from nexus_contracts._work import (
     SIZES,
     AtomWork,
@@ -20,6 +18,7 @@ from nexus_contracts._work import (
     State,
     VectorWork,
     Work,
+    entries_of,
     followed,
 )
 from nexus_core import Scope
@@ -487,16 +486,7 @@ class AuditKinds(_Ready, AuditWork):
 
     def observe(self, store: Any, scope: Scope) -> State:
         """Every entry, the head and the checkpoints."""
-        found: State = {}
-        entries: list[LogEntry] = []
-        while page := store.read(scope, len(entries), 1000):
-            entries += page
-        for index, each in enumerate(entries):
-            number = int(each.operation)
-            whole = self.entry(index, number)
-            forgotten = attrs.evolve(whole, salt=None, sealed=None, subject_tag=None)
-            names = {whole: number, forgotten: f"{number} forgotten"}
-            found[f"{index:06}"] = names.get(each, "damaged")
+        found = entries_of(store, scope, self.entry)
         head = store.head(scope)
         kept = [each.decode() for each in store.checkpoints(scope, 0, 1000)]
         return {

@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
+import attrs
+
 from nexus_core import Scope
 from nexus_core.spi import (
     Body,
@@ -289,6 +291,19 @@ def work_of(role: StoreRole, capabilities: Capabilities) -> Work:
     if role is StoreRole.ATOMS:
         return AtomWork()
     return VectorWork(capabilities) if role is StoreRole.VECTORS else AuditWork()
+
+
+def entries_of(store: Any, scope: Scope, entry: Callable[[int, int], LogEntry]) -> State:
+    """Every entry of a log, as the number of the write it is from; of some the subject is gone."""
+    found: State = {}
+    while page := store.read(scope, len(found), 1000):
+        for each in page:
+            number = int(each.operation)
+            whole = entry(len(found), number)
+            forgotten = attrs.evolve(whole, salt=None, sealed=None, subject_tag=None)
+            names = {whole: number, forgotten: f"{number} forgotten"}
+            found[f"{len(found):06}"] = names.get(each, "damaged")
+    return found
 
 
 def between(before: State, after: State, found: State) -> bool:

@@ -12,7 +12,7 @@ from nexus_contracts._bench import Bench
 from nexus_contracts._catalogue.shared import IDS
 from nexus_contracts._races import race
 from nexus_contracts._registry import check
-from nexus_contracts._work import AuditWork, State, Work, told, work_of
+from nexus_contracts._work import AuditWork, State, Work, entries_of, told, work_of
 from nexus_core import NexusError, Scope
 from nexus_core.spi import LogEntry, StoreRole
 
@@ -39,16 +39,7 @@ class ForgettingWork(AuditWork):
         return {k: f"{v} forgotten" if v == number - 1 else v for k, v in state.items()}
 
     def observe(self, store: Any, scope: Scope) -> State:
-        found: State = {}
-        entries: list[LogEntry] = []
-        while page := store.read(scope, len(entries), 1000):
-            entries += page
-        for index, each in enumerate(entries):
-            number = int(each.operation)
-            whole = self.entry(index, number)
-            forgotten = attrs.evolve(whole, salt=None, sealed=None, subject_tag=None)
-            names = {whole: number, forgotten: f"{number} forgotten"}
-            found[f"{index:06}"] = names.get(each, "damaged")
+        found = entries_of(store, scope, self.entry)
         head = store.head(scope)
         return {**found, "head": head and f"{head.size} {head.checkpoint.decode()}"}
 

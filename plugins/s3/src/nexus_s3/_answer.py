@@ -14,7 +14,7 @@ from xml.parsers.expat import ExpatError, ParserCreate
 
 from botocore.utils import parse_timestamp  # type: ignore[import-untyped]
 
-_SAID: Final = frozenset(("IsTruncated", "NextContinuationToken", "EncodingType"))
+_SAID: Final = frozenset(("NextContinuationToken", "EncodingType"))
 _ROOT: Final = "ListBucketResult"
 _OK: Final = 200
 
