@@ -7,6 +7,7 @@ import os
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -123,6 +124,20 @@ def test_contracts_faults_blackhole(proxy: FaultProxy, engine: Engine) -> None:
         with pytest.raises(ConnectionError):
             client.ask(b"c")
     assert (engine.done, strikes.count) == ([b"a"], 1)
+
+
+def test_contracts_faults_blackhole_after_unasked(proxy: FaultProxy, engine: Engine) -> None:
+    """A client that spoke last without asking anything is swallowed all the same."""
+    with Client(proxy.port, BRIEF) as client:
+        passed = proxy.set(Fault(FaultKind.LATENCY, seconds=0))
+        client.ask(b"a")
+        client.socket.sendall(b"b")
+        while passed.count < 3:
+            time.sleep(0.001)
+        strikes = proxy.set(Fault(FaultKind.BLACKHOLE))
+        with pytest.raises(TimeoutError):
+            client.ask(b"")
+        assert (engine.done, strikes.count) == ([b"a"], 1)
 
 
 def test_contracts_faults_lost_response(proxy: FaultProxy, engine: Engine) -> None:

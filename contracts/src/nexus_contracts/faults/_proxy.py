@@ -34,6 +34,9 @@ class _Connection:
     server: asyncio.StreamWriter
     # Whether the client spoke last: the next bytes that come back begin an answer.
     asked: bool = False
+    # Whether the client's next bytes are its first since a fault was set: a client of HTTP/2 may
+    # have spoken last without asking anything.
+    fresh: bool = False
     swallowed: bool = False
 
     def reset(self) -> None:
@@ -90,6 +93,7 @@ class FaultProxy:
             refused = fault is not None and fault.kind is FaultKind.REFUSED
             if connection.swallowed or refused:
                 connection.reset()
+            connection.fresh = fault is not None
 
     def close(self) -> None:
         """End every connection and the thread. Idempotent."""
@@ -152,7 +156,8 @@ class FaultProxy:
         """Requests, from the client to the engine."""
         try:
             while data := await reader.read(_PIECE):
-                first, connection.asked = not connection.asked, True
+                first = connection.fresh or not connection.asked
+                connection.fresh, connection.asked = False, True
                 if connection.swallowed:
                     continue
                 if first and self._swallows(connection):
