@@ -207,9 +207,10 @@ def test_ci_runs_what_the_readme_says(root: Path) -> None:
     assert 'return "$code"' in text
     assert '"$tools/bin/tox" run -e "$others" -- -m "not servers and not zoo"' in text
     tox = (root / "tox.ini").read_text(encoding="utf-8")
-    environments = re.findall(r"^(?:environment |others=)(\w+)$", text, re.MULTILINE)
+    environments = re.findall(r"^ *(?:environment \b|others=\()(\w+)\)?$", text, re.MULTILINE)
     for name in ("lint", "typing", "mindeps", "wheel"):
         assert name in environments
-        assert f"[testenv:{name}]" in tox
+        assert re.search(rf"^\[testenv:{name}[{{\]]", tox, re.MULTILINE)
+    assert "  others[-1]=wheel-${others[-1]}\n" in text
     assert "[testenv:servers]" in tox
     assert "set -euo pipefail" in text
