@@ -17,6 +17,8 @@ from nexus_core._model.errors import (
 )
 
 CHUNK: Final = 1 << 20
+# A union of types would be made anew for each chunk that is looked at.
+_BYTES: Final = (bytes, bytearray, memoryview)
 
 BodySource: TypeAlias = bytes | bytearray | memoryview | BinaryIO | Iterable[bytes]
 
@@ -64,22 +66,20 @@ class Body:
         if self._started:
             raise InvalidArgumentError("a body can be read only once")
         self._started = True
+        size, limit = self.size, self._limit
         for chunk in _chunks(self._source):
             self._hash.update(chunk)
-            self.read_size += len(chunk)
-            self._check_progress()
+            read = self.read_size = self.read_size + len(chunk)
+            if limit is not None and read > limit:
+                raise QuotaExceededError(f"the body is larger than the limit of {limit} bytes")
+            if size is not None and read > size:
+                raise ChecksumMismatchError("the body has another size than was declared")
             yield chunk
         if self.size is not None and self.size != self.read_size:
             raise ChecksumMismatchError("the body has another size than was declared")
         self._done = True
         if self._expected is not None and self._expected != self.sha256:
             raise ChecksumMismatchError("the body has another SHA-256 than was declared")
-
-    def _check_progress(self) -> None:
-        if self._limit is not None and self.read_size > self._limit:
-            raise QuotaExceededError(f"the body is larger than the limit of {self._limit} bytes")
-        if self.size is not None and self.read_size > self.size:
-            raise ChecksumMismatchError("the body has another size than was declared")
 
     @property
     def sha256(self) -> str:
@@ -90,7 +90,7 @@ class Body:
 
 
 def _known_size(source: BodySource) -> int | None:
-    if isinstance(source, bytes | bytearray):
+    if isinstance(source, (bytes, bytearray)):
         return len(source)
     if isinstance(source, memoryview):
         return source.nbytes
@@ -102,8 +102,15 @@ def _known_size(source: BodySource) -> int | None:
     return None
 
 
-def _chunks(source: BodySource) -> Iterator[bytes]:
-    if isinstance(source, bytes | bytearray | memoryview):
+def _chunks(source: BodySource) -> Iterable[bytes]:
+    """The chunks of a source; what is one already is not copied."""
+    if type(source) is bytes and len(source) <= CHUNK:
+        return (source,) if source else ()
+    return _cut(source)
+
+
+def _cut(source: BodySource) -> Iterator[bytes]:
+    if isinstance(source, _BYTES):
         view = memoryview(source)
         # A view with gaps cannot be cast, and one without items neither.
         view = view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
@@ -120,7 +127,7 @@ def _chunks(source: BodySource) -> Iterator[bytes]:
             yield chunk
     else:
         for piece in source:
-            if not isinstance(piece, bytes | bytearray | memoryview):
+            if not isinstance(piece, _BYTES):
                 raise InvalidArgumentError("the body yields something other than bytes")
             yield from _chunks(piece)
 
