@@ -34,10 +34,9 @@ class Target:
 
     def call(self, operation: str, **parameters: Any) -> Any:
         """One request about this name, once; raises ``Failure``."""
-        place = {"Bucket": self.bucket, "Key": self.name}
         if self.version is not None:
-            place["VersionId"] = self.version
-        return call(self.client, operation, **{**place, **parameters})
+            parameters.setdefault("VersionId", self.version)
+        return call(self.client, operation, Bucket=self.bucket, Key=self.name, **parameters)
 
 
 def call(client: Any, operation: str, **parameters: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from nexus_core.spi import (
@@ -26,22 +26,15 @@ CHUNK: Final = 1 << 20
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
-@contextmanager
 def opened(
     patience: Patience,
     target: Target,
     range: ByteRange | None,
     if_match: str | None,
-) -> Iterator[ObjectStream]:
+) -> AbstractContextManager[ObjectStream]:
     """See ``RawBackend.open``. A connection that breaks is taken up again where it broke, on the
     same version or with an error."""
-    response = _asked(patience, target, range, if_match)
-    stream = _Stream(patience, target, response)
-    try:
-        stream.check(range, if_match)
-        yield ObjectStream(stream.found.info, stream.position, stream.stop, stream.chunks())
-    finally:
-        stream.close()
+    return _Stream(patience, target, range, if_match)
 
 
 def _asked(
@@ -75,41 +68,69 @@ def _asked_range(range: ByteRange) -> str:
 
 
 class _Stream:
-    """The bytes of one version, over as many connections as it takes."""
+    """The bytes of one version, over as many connections as it takes; entered once."""
 
-    def __init__(self, patience: Patience, target: Target, response: Any) -> None:
+    __slots__ = (
+        "_body",
+        "_closed",
+        "_found",
+        "_if_match",
+        "_patience",
+        "_position",
+        "_range",
+        "_stop",
+        "_target",
+    )
+    _body: Any
+    _found: Found
+
+    def __init__(
+        self, patience: Patience, target: Target, range: ByteRange | None, if_match: str | None
+    ) -> None:
         self._patience = patience
         self._target = target
-        self._body = response["Body"]
+        self._range = range
+        self._if_match = if_match
         self._closed = False
-        self._response = response
-        self.position = 0
-        self.stop = 0
-        self.found: Found
 
-    def check(self, range: ByteRange | None, if_match: str | None) -> None:
-        """See that the answer is what was asked for; raises an error of the tree."""
-        length = int(self._response.get("ContentLength") or 0)
-        if range is None:
+    def __enter__(self) -> ObjectStream:
+        response = _asked(self._patience, self._target, self._range, self._if_match)
+        self._body = response["Body"]
+        try:
+            start = self._check(response)
+        except BaseException:
+            self._close()
+            raise
+        return ObjectStream(self._found.info, start, self._stop, self._chunks())
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _check(self, response: Any) -> int:
+        """See that the answer is what was asked for, and where it begins; raises an error of the
+        tree."""
+        length = int(response.get("ContentLength") or 0)
+        if self._range is None:
             start, stop, size = 0, length, length
-            if self._response.get("ContentRange"):
+            if response.get("ContentRange"):
                 raise _other_range()
         else:
-            if not length and not self._response.get("ContentRange"):
+            if not length and not response.get("ContentRange"):
                 # Some engines answer so where there is no byte that a range could hold.
-                range.resolve(0)
-            start, stop, size = _content_range(self._response)
-            if stop - start != length or (start, stop) != range.resolve(size):
+                self._range.resolve(0)
+            start, stop, size = _content_range(response)
+            if stop - start != length or (start, stop) != self._range.resolve(size):
                 raise _other_range()
-        self.found = found(self._target, self._response, size)
-        if if_match is not None and not _is(self.found, if_match):
+        self._found = found(self._target, response, size)
+        if self._if_match is not None and not _is(self._found, self._if_match):
             raise mismatch()
-        self.position, self.stop = start, stop
+        self._position, self._stop = start, stop
+        return start
 
-    def chunks(self) -> Iterator[bytes]:
+    def _chunks(self) -> Iterator[bytes]:
         """The bytes from start to stop."""
         turn = 0
-        while self.position < self.stop:
+        while self._position < self._stop:
             if self._closed:
                 raise ClosedError("the stream was read after the block that opened it")
             try:
@@ -121,15 +142,16 @@ class _Stream:
                 turn += 1
                 self._resume()
                 continue
-            self.position += len(chunk)
+            self._position += len(chunk)
             yield chunk
 
     def _read(self) -> bytes:
         failure: Failure
         try:
             with Hushed():
-                chunk = self._body.read(min(CHUNK, self.stop - self.position))
-            if chunk and len(chunk) <= self.stop - self.position:
+                left = self._stop - self._position
+                chunk = self._body.read(min(CHUNK, left))
+            if chunk and len(chunk) <= left:
                 return bytes(chunk)
             failure = Failure(Kind.LOST)
         except Exception as error:  # noqa: BLE001  # the library leaks urllib3's and http's
@@ -141,9 +163,9 @@ class _Stream:
     def _resume(self) -> None:
         """Ask for the rest of the same version."""
         self._body.close()
-        asked = {"Range": f"bytes={self.position}-{self.stop - 1}", "IfMatch": self.found.etag}
-        if self.found.info.version_id is not None:
-            asked["VersionId"] = self.found.info.version_id
+        asked = {"Range": f"bytes={self._position}-{self._stop - 1}", "IfMatch": self._found.etag}
+        if self._found.info.version_id is not None:
+            asked["VersionId"] = self._found.info.version_id
         error: StoreError
         try:
             response = self._patience.repeat(lambda: self._target.call("get_object", **asked))
@@ -154,12 +176,12 @@ class _Stream:
         self._body = response["Body"]
         start, stop, size = _content_range(response)
         again = found(self._target, response, size)
-        if again.write != self.found.write:
+        if again.write != self._found.write:
             raise _changed()
-        if (start, stop, size) != (self.position, self.stop, self.found.info.size):
+        if (start, stop, size) != (self._position, self._stop, self._found.info.size):
             raise _other_range()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Give the connection up. Idempotent."""
         self._closed = True
         self._body.close()

@@ -32,6 +32,10 @@ _FORMAT: Final = 1
 _WRITE: Final = re.compile(r"[0-9a-f]{32}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _ENGINE_ETAG: Final = re.compile(r"[!#-~]{1,200}")
+_STRING: Final = frozenset((str,))
+# Made once: the module's own functions make a coder for each call, or go through one more.
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+_decode: Final = json.JSONDecoder().decode
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +49,7 @@ class Sealed:
 
     def header(self) -> dict[str, str]:
         """The metadata to send. Raises ``InvalidArgumentError`` where it is too much."""
-        text = json.dumps(
+        text = _encode(
             {
                 "v": _FORMAT,
                 "write": self.write,
@@ -53,8 +57,7 @@ class Sealed:
                 "at": self.at,
                 "system": dict(self.attributes.system),
                 "metadata": dict(self.attributes.metadata),
-            },
-            separators=(",", ":"),
+            }
         )
         # All blanks are inside strings here, so an escape means the same.
         text = text.replace("  ", " \\u0020").replace("=?", "=\\u003f").replace("\x7f", "\\u007f")
@@ -103,22 +106,31 @@ def found(target: Target, response: Mapping[str, Any], size: int) -> Found:
         content_type=str(response.get("ContentType") or ""),
         metadata=record["metadata"],
         system=record["system"],
-        **({} if target.lock is None else told(response)),
     )
-    sealed = Sealed(
-        write=record["write"], sha256=record["sha256"], at=record["at"], attributes=attributes
-    )
+    if target.lock is not None:
+        attributes = attrs.evolve(attributes, **told(response))
+    write = record["write"]
     version = response.get("VersionId")
-    info = sealed.info(target.key, size, etag, None if version in (None, "null") else str(version))
-    return Found(etag=etag, write=sealed.write, info=info)
+    info = ObjectInfo(
+        key=target.key,
+        size=size,
+        etag=token(etag, write),
+        sha256=record["sha256"],
+        modified_at=record["at"],
+        attributes=attributes,
+        version_id=None if version in (None, "null") else str(version),
+    )
+    return Found(etag=etag, write=write, info=info)
 
 
 def _record(metadata: Mapping[str, str]) -> dict[str, Any] | None:
-    text = next((value for name, value in metadata.items() if name.lower() == HEADER), None)
+    text = metadata.get(HEADER)
+    if text is None:
+        text = next((value for name, value in metadata.items() if name.lower() == HEADER), None)
     if text is None:
         return None
     try:
-        record: Any = json.loads(text)
+        record: Any = _decode(text)
     except (ValueError, RecursionError):
         return None
     sound = (
@@ -136,7 +148,7 @@ def _record(metadata: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def _are_strings(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+    return isinstance(value, dict) and set(map(type, value.values())) <= _STRING
 
 
 def bare(etag: object) -> str:

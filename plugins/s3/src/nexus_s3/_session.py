@@ -102,6 +102,9 @@ class Clients:
 
     def own(self) -> Any:
         """The client with the store's own credentials, which reach every scope."""
+        own = self._own
+        if own is not None:
+            return own
         with self._lock:
             if self._own is None:
                 session = self._own_session()

@@ -11,8 +11,9 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import attrs
@@ -83,6 +84,10 @@ class Spooled:
     size: int
     sha256: str
 
+    def whole(self) -> bytes | Window:
+        """All of it, for one request: a library need not ask memory how long it is."""
+        return self.source if isinstance(self.source, bytes) else self.window()
+
     def window(self, start: int = 0, length: int | None = None) -> Window:
         """The bytes from ``start``, all or ``length`` of them."""
         return Window(self.source, start, self.size - start if length is None else length)
@@ -97,26 +102,21 @@ class Spool:
         self._used = 0
         self._lock = threading.Lock()
 
-    @contextmanager
-    def filled(self, body: Body) -> Iterator[Spooled]:
+    def filled(self, body: Body) -> AbstractContextManager[Spooled]:
         """Read a body to its end and hold it for the block; raises what the body raises.
 
         Raises ``QuotaExceededError`` where it does not fit, ``UnavailableError`` without a folder.
         """
-        head = bytearray()
-        chunks = iter(body)
-        for chunk in chunks:
-            head += chunk
-            if len(head) > _IN_MEMORY:
-                break
-        else:
-            yield Spooled(bytes(head), len(head), body.sha256)
-            return
+        return _Filled(self, body)
+
+    @contextmanager
+    def on_disk(self, head: bytes, rest: Iterator[bytes], body: Body) -> Iterator[Spooled]:
+        """The same for a body that is too large for memory, of which the head was read."""
         taken = 0
         try:
             with self._file() as file:
-                taken += self._put(file, bytes(head))
-                for chunk in chunks:
+                taken += self._put(file, head)
+                for chunk in rest:
                     taken += self._put(file, chunk)
                 yield Spooled(file, taken, body.sha256)
         finally:
@@ -155,6 +155,40 @@ class Spool:
                 self._used -= len(chunk)
             raise error
         return len(chunk)
+
+
+class _Filled:
+    """One body that is held: in memory where it is small, else on disk."""
+
+    __slots__ = ("_body", "_disk", "_spool")
+
+    def __init__(self, spool: Spool, body: Body) -> None:
+        self._spool = spool
+        self._body = body
+        self._disk: AbstractContextManager[Spooled] | None = None
+
+    def __enter__(self) -> Spooled:
+        head: list[bytes] = []
+        size = 0
+        chunks = iter(self._body)
+        for chunk in chunks:
+            head.append(chunk)
+            size += len(chunk)
+            if size > _IN_MEMORY:
+                disk = self._spool.on_disk(b"".join(head), chunks, self._body)
+                spooled = disk.__enter__()
+                self._disk = disk
+                return spooled
+        return Spooled(b"".join(head), size, self._body.sha256)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._disk is not None:
+            self._disk.__exit__(kind, error, traceback)
 
 
 def _failed(error: OSError) -> StoreError:

@@ -6,7 +6,8 @@ might be the echo of our own success, the object is looked at: if it carries our
 
 from __future__ import annotations
 
-import secrets
+import base64
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -60,6 +61,10 @@ class Condition:
         if self.if_absent:
             return AlreadyExistsError("there is an object under this key", outcome=outcome)
         return mismatch(outcome)
+
+
+FREE: Final = Condition()
+ABSENT: Final = Condition(if_absent=True)
 
 
 def mismatch(outcome: Outcome = Outcome.NOT_APPLIED) -> PreconditionFailedError:
@@ -119,7 +124,7 @@ class Writer:
         """A new write's identity."""
         now = self._now()
         return Sealed(
-            write=secrets.token_hex(16),
+            write=os.urandom(16).hex(),
             sha256=sha256,
             at=now,
             attributes=rounded(attributes, now),
@@ -140,17 +145,13 @@ class Writer:
         in_parts = self._in_parts(spooled, condition, sealed)
         if in_parts:
             return self._parts.sender(target, spooled, described, condition.parameters())
-        checksum = _checksum(spooled.sha256) if self._with_checksum else {}
+        described |= condition.parameters()
+        described["ContentLength"] = spooled.size
+        if self._with_checksum:
+            described["ChecksumSHA256"] = _checksum(spooled.sha256)
 
         def send() -> Mapping[str, Any]:
-            answer: Mapping[str, Any] = target.call(
-                "put_object",
-                Body=spooled.window(),
-                ContentLength=spooled.size,
-                **described,
-                **checksum,
-                **condition.parameters(),
-            )
+            answer: Mapping[str, Any] = target.call("put_object", Body=spooled.whole(), **described)
             return answer
 
         return send
@@ -158,14 +159,16 @@ class Writer:
     def divisible(self, condition: Condition, attributes: ObjectAttributes) -> bool:
         """Whether the engine keeps what is asked for where an object is made of parts."""
         free = attributes.retain_until is None and not attributes.legal_hold
-        return (self._conditions_on_parts or condition == Condition()) and (
+        return (self._conditions_on_parts or condition == FREE) and (
             self._locks_on_parts or free
         )
 
     def _in_parts(self, spooled: Spooled, condition: Condition, sealed: Sealed) -> bool:
         """Whether to send in parts."""
-        possible = self.divisible(condition, sealed.attributes)
         present = condition.expected
+        if present is None and spooled.size < self._multipart_from:
+            return False
+        possible = self.divisible(condition, sealed.attributes)
         if possible and present is not None and present.info.sha256 == spooled.sha256:
             # Equal bytes would keep the engine's ETag, and two writers who name it would both win.
             # In the other form they have another.
@@ -224,7 +227,7 @@ class Writer:
         version = answer.get("VersionId")
         if not etag:
             # Some engines leave it out of the answer that completes an upload.
-            mine, _ = self._looked(target, sealed, Condition())
+            mine, _ = self._looked(target, sealed, FREE)
             if mine is not None:
                 return mine
             etag = "replaced"
@@ -239,7 +242,7 @@ class Writer:
         try:
             present = look(self._patience, target)
         except IntegrityError:
-            return None, condition != Condition()
+            return None, condition != FREE
         except StoreError:
             return None, False
         if present is not None and present.write == sealed.write:
@@ -257,7 +260,5 @@ def _gone() -> UnavailableError:
     return UnavailableError("the upload was aborted while it was being made")
 
 
-def _checksum(sha256: str) -> dict[str, str]:
-    import base64
-
-    return {"ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode("ascii")}
+def _checksum(sha256: str) -> str:
+    return base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
