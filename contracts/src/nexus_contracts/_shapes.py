@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import types
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -29,40 +30,73 @@ def named(hint: Any) -> str:
     return f"{origin}[{', '.join(named(each) for each in inside)}]"
 
 
-def misfit(value: Any, hint: Any, where: str = "") -> str | None:
+@attrs.frozen
+class _Odd:
+    """A part that does not fit: the steps that lead to it, what it is, and what was expected."""
+
+    got: str
+    hint: Any
+    steps: tuple[str, ...] = ()
+
+    def under(self, step: str) -> _Odd:
+        """The same, seen from one step above."""
+        return _Odd(self.got, self.hint, (step, *self.steps))
+
+    def __str__(self) -> str:
+        where = "".join(self.steps).lstrip(".")
+        return (
+            f"its {where} is {self.got}, expected {named(self.hint)}"
+            if where
+            else f"returned {self.got}"
+        )
+
+
+Look = Callable[[Any], _Odd | None]
+
+
+def misfit(value: Any, hint: Any) -> str | None:
     """What is wrong with a value, in words that begin with its place; ``None`` if it fits."""
-    if hint is Any or isinstance(hint, str):
-        return None
-    if type(value) in _simple(hint):
-        return None
+    odd = _look(hint)(value)
+    return None if odd is None else str(odd)
+
+
+# Every answer that a suite sees is looked at, so what an annotation asks for is found out once.
+@cache
+def _look(hint: Any) -> Look:
+    """What looks at a value for an annotation."""
     origin = get_origin(hint)
+    if hint is Any or isinstance(hint, str):
+        return lambda _value: None
     if origin in _UNIONS:
-        options = get_args(hint)
-        if any(misfit(value, each, where) is None for each in options):
+        return _union(hint)
+    if origin is Literal:
+        return lambda v: None if v in get_args(hint) else _Odd(repr(v)[:40], hint)
+    if hint is None or hint is types.NoneType:
+        return lambda v: None if v is None else _odd(v, hint)
+    if origin is not None:
+        return _collection(hint, origin)
+    if hint in _NUMBERS:
+        kinds = _NUMBERS[hint]
+        return lambda v: None if isinstance(v, kinds) and not isinstance(v, bool) else _odd(v, hint)
+    if hint is bytes or hint is memoryview:
+        return lambda v: None if isinstance(v, _BUFFERS) else _odd(v, hint)
+    if not isinstance(hint, type):
+        return lambda _value: None
+    if attrs.has(hint):
+        return _object(hint)
+    return lambda v: None if isinstance(v, hint) else _odd(v, hint)
+
+
+def _union(hint: Any) -> Look:
+    options, simple = get_args(hint), _simple(hint)
+
+    def look(value: Any) -> _Odd | None:
+        if type(value) in simple or any(_look(each)(value) is None for each in options):
             return None
         same = [each for each in options if isinstance(value, get_origin(each) or each)]
-        return misfit(value, same[0], where) if same else _wrong(value, hint, where)
-    if origin is Literal:
-        return None if value in get_args(hint) else _wrong(value, hint, where, show=True)
-    if hint is None or hint is type(None):
-        return None if value is None else _wrong(value, hint, where)
-    if origin is not None:
-        return _collection(value, hint, origin, where)
-    if hint in _NUMBERS:
-        good = isinstance(value, _NUMBERS[hint]) and not isinstance(value, bool)
-        return None if good else _wrong(value, hint, where)
-    if hint is bytes or hint is memoryview:
-        return None if isinstance(value, _BUFFERS) else _wrong(value, hint, where)
-    if not isinstance(hint, type):
-        return None
-    if not isinstance(value, hint):
-        return _wrong(value, hint, where)
-    if attrs.has(hint):
-        for name, each in _fields(hint).items():
-            wrong = misfit(getattr(value, name), each, f"{where}.{name}")
-            if wrong is not None:
-                return wrong
-    return None
+        return _look(same[0])(value) if same else _odd(value, hint)
+
+    return look
 
 
 @cache
@@ -77,39 +111,91 @@ def _simple(hint: Any) -> frozenset[type]:
     return frozenset(kinds)
 
 
-def _collection(value: Any, hint: Any, origin: Any, where: str) -> str | None:
-    if not isinstance(value, origin) or isinstance(value, str):
-        return _wrong(value, hint, where)
+def _collection(hint: Any, origin: Any) -> Look:
+    """What looks at a mapping, a sequence or a tuple, and at all that is in it."""
     arguments = get_args(hint)
+    kinds = [each for each in arguments if each is not ...]
     if issubclass(origin, collections.abc.Mapping):
-        for key, each in value.items():
-            wrong = misfit(key, arguments[0], f"{where}[{key!r}]")
-            wrong = wrong or misfit(each, arguments[1], f"{where}[{key!r}]")
-            if wrong is not None:
-                return wrong
-    elif issubclass(origin, collections.abc.Sequence):
-        kinds = [each for each in arguments if each is not ...]
-        alike = len(kinds) == 1
-        if not alike and len(kinds) != len(value):
-            return _wrong(value, hint, where)
+        inside = _entries(*kinds)
+    elif not issubclass(origin, collections.abc.Sequence):
+        inside = _look(Any)
+    elif len(kinds) == 1:
+        inside = _alike(kinds[0])
+    else:
+        inside = _each(kinds, hint)
+
+    def look(value: Any) -> _Odd | None:
+        if not isinstance(value, origin) or isinstance(value, str):
+            return _odd(value, hint)
+        return inside(value)
+
+    return look
+
+
+def _entries(key: Any, item: Any) -> Look:
+    keys, items = _alike(key), _alike(item)
+
+    def look(value: Any) -> _Odd | None:
+        if keys(value.keys()) is None and items(value.values()) is None:
+            return None
+        for name, held in value.items():
+            odd = _look(key)(name) or _look(item)(held)
+            if odd is not None:
+                return odd.under(f"[{name!r}]")
+        return None
+
+    return look
+
+
+def _alike(kind: Any) -> Look:
+    simple = _simple(kind)
+
+    def look(value: Any) -> _Odd | None:
+        if simple and simple.issuperset(map(type, value)):
+            return None
+        fits = _look(kind)
         for place, each in enumerate(value):
-            wrong = misfit(each, kinds[0 if alike else place], f"{where}[{place}]")
-            if wrong is not None:
-                return wrong
-    return None
+            odd = fits(each)
+            if odd is not None:
+                return odd.under(f"[{place}]")
+        return None
+
+    return look
 
 
-@cache
-def _fields(kind: type) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    # An alias with an underscore is the class's own affair.
-    return {
-        each.name: hints[each.name] for each in attrs.fields(kind) if not each.name.startswith("_")
-    }
+def _each(kinds: Sequence[Any], hint: Any) -> Look:
+    def look(value: Any) -> _Odd | None:
+        if len(kinds) != len(value):
+            return _odd(value, hint)
+        for place, (kind, each) in enumerate(zip(kinds, value, strict=True)):
+            odd = _look(kind)(each)
+            if odd is not None:
+                return odd.under(f"[{place}]")
+        return None
+
+    return look
 
 
-def _wrong(value: Any, hint: Any, where: str, *, show: bool = False) -> str:
-    got = repr(value)[:40] if show else named(type(value))
-    if not where:
-        return f"returned {got}"
-    return f"its {where.lstrip('.')} is {got}, expected {named(hint)}"
+def _object(kind: type) -> Look:
+    """What looks at all fields; found out at the first value, since they may lead back here."""
+    fields: list[tuple[str, Look]] = []
+
+    def look(value: Any) -> _Odd | None:
+        if not isinstance(value, kind):
+            return _odd(value, kind)
+        if not fields:
+            hints = get_type_hints(kind)
+            # An alias with an underscore is the class's own affair.
+            names = [each.name for each in attrs.fields(kind) if not each.name.startswith("_")]
+            fields[:] = [(name, _look(hints[name])) for name in names]
+        for name, fits in fields:
+            odd = fits(getattr(value, name))
+            if odd is not None:
+                return odd.under(f".{name}")
+        return None
+
+    return look
+
+
+def _odd(value: Any, hint: Any) -> _Odd:
+    return _Odd(named(type(value)), hint)

@@ -70,10 +70,12 @@ class MemoryAtoms(MemoryBase, AtomBackend):
         return [self.records.get((scope, collection, wanted)) for wanted in ids]
 
     def _mine(self, scope: Scope, collection: str) -> list[Record]:
+        tenant, env = scope.tenant_id, scope.env
         mine = [
             record
             for (owner, kind, _), record in self.records.items()
-            if owner == scope and kind == collection
+            # Field by field, which is quicker: a suite asks this a million times.
+            if kind == collection and owner.env == env and owner.tenant_id == tenant
         ]
         return sorted(mine, key=lambda record: record.id)
 
