@@ -38,7 +38,7 @@ from nexus_s3._provision import check
 from nexus_s3._session import Clients
 from nexus_s3._spool import Spool
 from nexus_s3._turns import Turns
-from nexus_s3._write import Condition, Writer, expected
+from nexus_s3._write import ABSENT, FREE, Condition, Writer, expected
 
 
 @final
@@ -55,6 +55,7 @@ class S3Store(RawBackend):
         self._proofs = proofs
         self._now = runtime.now
         self._closed = False
+        self._lock_mode = config.lock_mode
         self._clients = Clients(config, runtime)
         self._patience = Patience(config.attempts)
         self._spool = Spool(runtime.path(config.spool), config.spool_bytes)
@@ -102,18 +103,19 @@ class S3Store(RawBackend):
         if if_match is not None:
             self._honoured("conditional_replace")
         target = self._target(scope, key)
-        with self._spool.filled(body) as spooled, ExitStack() as stack:
-            present = None
-            if if_match is not None:
-                # From the look at the present object to the write: other processes are kept out
-                # by the engine's ETag alone, this one's threads in any case.
-                stack.enter_context(self._turns.at(target.bucket, target.name))
-                present = expected(self._patience, target, if_match)
+        with self._spool.filled(body) as spooled:
             if spooled.size >= self._config.multipart_from:
                 home = self._config.prefix + object_prefix(scope)
                 self._parts.sweep(target.client, target.bucket, home)
-            condition = Condition(if_absent=if_absent, expected=present)
-            return self._writer.write(target, spooled, attributes, condition)
+            if if_match is None:
+                condition = ABSENT if if_absent else FREE
+                return self._writer.write(target, spooled, attributes, condition)
+            # From the look at the present object to the write: other processes are kept out
+            # by the engine's ETag alone, this one's threads in any case.
+            with self._turns.at(target.bucket, target.name):
+                present = expected(self._patience, target, if_match)
+                condition = Condition(if_absent=if_absent, expected=present)
+                return self._writer.write(target, spooled, attributes, condition)
 
     def head(self, scope: Scope, key: str) -> ObjectInfo:
         return _read.head(self._patience, self._target(scope, key)).info
@@ -320,7 +322,8 @@ class S3Store(RawBackend):
             raise UnsupportedError(capability)
 
     def _bucket(self, scope: Scope) -> str:
-        self._ready()
+        if self._closed:
+            self._ready()
         bucket = self._config.bucket_of(scope)
         if bucket is None:
             raise ConfigurationError(
@@ -346,7 +349,7 @@ class S3Store(RawBackend):
         bucket = self._bucket(scope)
         name = self._config.prefix + encode_object_name(scope, key)
         client = scope_client(self._clients.of, scope)
-        return Target(client, bucket, name, key, lock=self._config.lock_mode)
+        return Target(client, bucket, name, key, None, self._lock_mode)
 
     def _signer(self, scope: Scope, key: str, seconds: int) -> Signer:
         bucket = self._bucket(scope)

@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -44,16 +45,18 @@ _AMBIENT: Final = frozenset(
         "aws_sse_kms_key_id",
     )
 )
+_BODIES: Final = (bytes, Window)
 # Names that obstore would take for others, and headers that it would sign otherwise than engines.
 _ODD_NAME: Final = re.compile(r"\A/|/\Z|//|(?:\A|/)\.{1,2}(?:/|\Z)|[\x00-\x1f\x7f\ud800-\udfff]")
-_PLAIN_VALUE: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 _PLAIN_HEADER: Final = re.compile(r"[a-z]+")
 _RANGE: Final = re.compile(r"bytes=(\d{1,18})?-(\d{1,18})?")
 
 _PUT: Final = frozenset(
-    ("Bucket", "Key", "Body", "ContentLength", "Metadata", "ContentType", "ChecksumSHA256")
+    (
+        *("Bucket", "Key", "Body", "ContentLength", "Metadata", "ContentType", "ChecksumSHA256"),
+        *("IfNoneMatch", "IfMatch"),
+    )
 )
-_CONDITIONS: Final = frozenset(("IfNoneMatch", "IfMatch"))
 _GET: Final = frozenset(("Bucket", "Key", "IfMatch", "Range", "VersionId"))
 _HEAD: Final = frozenset(("Bucket", "Key", "VersionId"))
 _DELETE: Final = frozenset(("Bucket", "Key"))
@@ -90,24 +93,22 @@ class Wire:
 
     def put_object(self, **asked: Any) -> Any:
         """One request under one condition; whatever is larger, or unconditional, is the SDK's."""
-        conditions = asked.keys() & _CONDITIONS
+        expected = asked.get("IfMatch")
         size = _size(asked.get("Body"))
-        sound = len(conditions) == 1 and asked.get("IfNoneMatch", "*") == "*"
-        described = _described(asked) if sound and asked.keys() - conditions <= _PUT else None
+        conditional = asked.get("IfNoneMatch") == ("*" if expected is None else None)
+        described = _described(asked) if conditional and asked.keys() <= _PUT else None
         if size is None or size > _CLASSES[-1] or described is None or not _able(asked["Key"]):
             return self._usual("put_object", asked)
-        expected = asked.get("IfMatch")
-        data = _data(asked["Body"], asked.get("ChecksumSHA256"))
-        store = self._store(asked["Bucket"], size, with_checksum="ChecksumSHA256" in asked)
+        checksum = asked.get("ChecksumSHA256")
+        data = _data(asked["Body"], checksum)
         answer = self._carried(
-            lambda: self._obstore.put(
-                store,
-                asked["Key"],
-                data,
-                attributes=described,
-                mode="create" if expected is None else {"e_tag": expected},
-                use_multipart=False,
-            )
+            self._obstore.put,
+            self._store(asked["Bucket"], size, with_checksum=checksum is not None),
+            asked["Key"],
+            data,
+            attributes=described,
+            mode="create" if expected is None else {"e_tag": expected},
+            use_multipart=False,
         )
         etag = answer.get("e_tag")
         if expected is not None and str(etag).strip('"') == expected:
@@ -128,7 +129,7 @@ class Wire:
         if not asked.keys() <= _DELETE or not _able(asked["Key"]):
             return self._usual("delete_object", asked)
         store = self._store(asked["Bucket"])
-        self._carried(lambda: self._obstore.delete(store, asked["Key"]))
+        self._carried(self._obstore.delete, store, asked["Key"])
         return {}
 
     def _read(self, operation: str, asked: Mapping[str, Any], known: frozenset[str]) -> Any:
@@ -141,7 +142,7 @@ class Wire:
             options["head"] = True
         store = self._store(asked["Bucket"])
         try:
-            result = self._carried(lambda: self._obstore.get(store, asked["Key"], options=options))
+            result = self._carried(self._obstore.get, store, asked["Key"], options=options or None)
         except Failure as failure:
             if failure.kind is not Kind.STRANGE:
                 raise
@@ -152,25 +153,26 @@ class Wire:
     def _usual(self, operation: str, asked: Mapping[str, Any]) -> Any:
         return getattr(self._client, operation)(**asked)
 
-    def _carried(self, request: Callable[[], Any]) -> Any:
+    def _carried(self, request: Callable[..., Any], *given: Any, **named: Any) -> Any:
         if not self._lasting:
             # Renewed here, in the caller's thread: what fails in obstore's has no name any more.
             self._held.get_frozen_credentials()
         failure: Failure
         try:
-            return request()
+            return request(*given, **named)
         except Exception as error:  # noqa: BLE001  # whatever it is, only what it means comes out
             failure = classified(error)
         raise failure
 
     def _store(self, bucket: str, size: int = 0, *, with_checksum: bool = False) -> Any:
-        most = next(each for each in _CLASSES if size <= each)
-        name = (bucket, most, with_checksum)
-        with self._lock:
-            found = self._stores.get(name)
-            if found is None:
-                found = self._stores[name] = self._made(*name)
+        name = (bucket, _CLASSES[bisect_left(_CLASSES, size)], with_checksum)
+        found = self._stores.get(name)
+        if found is not None:
             return found
+        with self._lock:
+            if name not in self._stores:
+                self._stores[name] = self._made(*name)
+            return self._stores[name]
 
     def _made(self, bucket: str, most: int, with_checksum: bool) -> Any:
         refuse_ambient()
@@ -249,11 +251,12 @@ class _Body:
         """Up to ``size`` bytes, none at the end; all of them where no size is given."""
         if size is None:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
-        if not self._held and self._left:
-            self._held = self._next()
-            self._left = max(0, self._left - len(self._held))
-        chunk, self._held = self._held[:size], self._held[size:]
-        return chunk
+        held = self._held
+        if not held and self._left:
+            held = self._next()
+            self._left = max(0, self._left - len(held))
+        self._held = held[size:]
+        return held[:size]
 
     def _next(self) -> bytes:
         failure: Failure
@@ -326,15 +329,21 @@ def _able(name: str) -> bool:
 
 
 def _size(body: object) -> int | None:
-    return len(body) if isinstance(body, bytes | Window) else None
+    return len(body) if isinstance(body, _BODIES) else None
 
 
 def _described(asked: Mapping[str, Any]) -> dict[str, str] | None:
     """The headers of an object as obstore takes them, ``None`` where it would send others."""
     metadata = asked.get("Metadata", {})
     given = {**metadata, "Content-Type": asked.get("ContentType", "application/octet-stream")}
-    sound = all(_PLAIN_VALUE.fullmatch(str(value)) for value in given.values())
-    return given if sound and all(map(_PLAIN_HEADER.fullmatch, metadata)) else None
+    sound = all(map(_is_plain, given.values())) and all(map(_PLAIN_HEADER.fullmatch, metadata))
+    return given if sound else None
+
+
+def _is_plain(value: str) -> bool:
+    """Whether a header's value is words of ASCII, with one blank between them."""
+    blanks = "  " in value or value != value.strip()
+    return value.isascii() and value.isprintable() and value != "" and not blanks
 
 
 def _data(body: Any, checksum: str | None) -> Any:
@@ -373,7 +382,7 @@ def _options(asked: Mapping[str, Any]) -> dict[str, Any] | None:
 def _answer(result: Any, *, ranged: bool) -> dict[str, Any]:
     """An answer of obstore's in the SDK's words."""
     meta, attributes = result.meta, dict(result.attributes)
-    start, stop = result.range
+    start, stop = result.range if ranged else (0, meta["size"])
     answer = {
         "Body": _Body(result, stop - start),
         "ContentLength": stop - start,

@@ -159,9 +159,7 @@ class Writer:
     def divisible(self, condition: Condition, attributes: ObjectAttributes) -> bool:
         """Whether the engine keeps what is asked for where an object is made of parts."""
         free = attributes.retain_until is None and not attributes.legal_hold
-        return (self._conditions_on_parts or condition == FREE) and (
-            self._locks_on_parts or free
-        )
+        return (self._conditions_on_parts or condition == FREE) and (self._locks_on_parts or free)
 
     def _in_parts(self, spooled: Spooled, condition: Condition, sealed: Sealed) -> bool:
         """Whether to send in parts."""
