@@ -101,6 +101,27 @@ def test_unmounted_store_is_unavailable(lab: Any, name: str) -> None:
     assert tree(lab.root) == {}
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"format": "nexus-embedded", "layout": 1}', "\udcff", None]
+)
+@pytest.mark.parametrize("name", ["put", "head", "open", "list", "delete", "copy", "erase"])
+def test_root_of_another_store_is_unavailable(lab: Any, name: str, text: str | None) -> None:
+    """A root whose marker is another's, is damaged or is newer is not worked in; mended, it is."""
+    lab.put(T1, "k", b"1")
+    marker = lab.root / "nexus-filesystem.json"
+    whole = marker.read_bytes()
+    newer = whole.replace(b"1", b"2")
+    marker.write_bytes(newer if text is None else text.encode("utf-8", "surrogateescape"))
+    before = tree(lab.root)
+    assert len(lab.store.check()) == 1
+    with pytest.raises(UnavailableError) as caught:
+        call(lab, name)
+    assert caught.value.outcome is Outcome.NOT_APPLIED
+    assert tree(lab.root) == before
+    marker.write_bytes(whole)
+    call(lab, "head")
+
+
 @pytest.mark.parametrize("name", ["put", "head", "open", "list", "delete", "copy", "erase"])
 def test_closed_store_refuses(lab: Any, name: str) -> None:
     """After ``close``, which may be called twice, every call raises ``ClosedError``."""

@@ -26,6 +26,9 @@ from nexus_filesystem._names import MARKER
 FORMAT: Final = "nexus-filesystem"
 LAYOUT: Final = 1
 
+_TEXT: Final = json.dumps({"format": FORMAT, "layout": LAYOUT}).encode() + b"\n"
+_LONGEST: Final = 4096  # of a marker
+
 _MISSING: Final = "does not exist"
 _FILE: Final = "is not a directory"
 _UNREACHABLE: Final = "cannot be reached"
@@ -130,17 +133,36 @@ def _marker_fault(root: Path) -> tuple[str, str] | None:
         return f"the marker {marker} does not exist", _REMEDY[_MISSING]
     except OSError as error:
         return f"the marker {marker} cannot be read: {error.strerror}", _REMEDY[_REFUSED]
-    try:
-        content: Any = json.loads(text)
-        layout = content["layout"]
-        if content["format"] != FORMAT or type(layout) is not int:
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
+    layout = _layout_in(text)
+    if layout is None:
         return f"the marker {marker} is not one of this store's", "name another directory"
     if layout > LAYOUT:
         what = f"{root} has layout {layout}; this version knows layouts up to {LAYOUT}"
         return what, "install the version that made it, or a newer one"
     return None
+
+
+def _layout_in(text: bytes) -> int | None:
+    """The layout that a marker names; ``None`` if it is not one of this store's."""
+    try:
+        content: Any = json.loads(text)
+        layout = content["layout"]
+        if content["format"] == FORMAT and type(layout) is int:
+            return layout
+    except (KeyError, TypeError, ValueError):
+        pass
+    return None
+
+
+def is_marked(top: int) -> bool:
+    """Whether the root that is open has this store's marker, of a layout that is known here."""
+    try:
+        with closing(os.open(MARKER, os.O_RDONLY | os.O_CLOEXEC, dir_fd=top)) as marker:
+            text = os.read(marker, _LONGEST)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    layout = LAYOUT if text == _TEXT else _layout_in(text)
+    return layout is not None and layout <= LAYOUT
 
 
 def _stranger(root: Path) -> Problem | None:
@@ -170,11 +192,10 @@ def _make(root: Path, top: int, place: Sequence[str]) -> list[str]:
 
 
 def _write_marker(top: int) -> None:
-    text = json.dumps({"format": FORMAT, "layout": LAYOUT}).encode() + b"\n"
     with suppress(FileNotFoundError):
         os.unlink(_UNFINISHED, dir_fd=top)
     with closing(open_beneath(top, _UNFINISHED, os.O_WRONLY | os.O_CREAT | os.O_EXCL)) as file:
-        os.write(file, text)
+        os.write(file, _TEXT)
         sync(file)
     os.rename(_UNFINISHED, MARKER, src_dir_fd=top, dst_dir_fd=top)
     sync(top)

@@ -1,6 +1,6 @@
 """The directories of a store: its root, an environment's, a scope's. None is kept open.
 
-A root that is not mounted has no environment directories, which only provisioning makes: it is
+A root that is not mounted has no marker, and another store's has another: such a root is
 "unavailable", never an empty store that answers "not found" and takes new objects.
 """
 
@@ -16,6 +16,7 @@ import attrs
 from nexus_core.spi import Scope, encode_scope_parts
 from nexus_filesystem._beneath import DIRECTORY, closing, enter, open_beneath
 from nexus_filesystem._errors import ABSENT, unprovisioned
+from nexus_filesystem._layout import is_marked
 
 
 @attrs.frozen
@@ -45,7 +46,8 @@ def scope_name(scope: Scope) -> str:
 def environment(root: Path, scope: Scope) -> Iterator[int]:
     """Open the directory of the scope's environment.
 
-    Raises ``UnavailableError`` where the store's root is not there.
+    Raises ``UnavailableError`` where the store's root is not there, or not this store's. The marker
+    is read each time: another volume may have been mounted since.
     """
     path = "/".join(encode_scope_parts(scope)[:-1])
     found = None
@@ -53,7 +55,7 @@ def environment(root: Path, scope: Scope) -> Iterator[int]:
         suppress(FileNotFoundError, NotADirectoryError),
         closing(os.open(root, DIRECTORY | os.O_CLOEXEC)) as top,
     ):
-        found = open_if_there(top, path)
+        found = open_if_there(top, path) if is_marked(top) else None
     if found is None:
         raise unprovisioned()
     with closing(found):
