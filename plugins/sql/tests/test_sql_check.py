@@ -118,6 +118,40 @@ def test_an_unprovisioned_store_refuses_to_work(config: Config, runtime: Runtime
     assert list(runtime.base.iterdir()) == []
 
 
+@pytest.mark.parametrize("theirs", [False, True])
+def test_a_file_without_the_schema_is_left_as_it_is(
+    config: Config, runtime: Runtime, *, theirs: bool
+) -> None:
+    """A file that was emptied, or is another's database, is not even put into another mode."""
+    file = runtime.path("records.db")
+    file.touch()
+    if theirs:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("CREATE TABLE theirs (a TEXT)")
+    before = snapshot(runtime.base)
+    backend = nexus_sql.nexus_atom_store().factory(config, runtime)
+    assert isinstance(backend, AtomBackend)
+    for call in (lambda: backend.get(SCOPE, "atoms", ["x"]), lambda: backend.commit(SCOPE, [])):
+        with pytest.raises(UnavailableError, match="provision"):
+            call()
+    assert codes(config, runtime) == ["sql.schema_foreign" if theirs else "sql.schema_missing"]
+    backend.close()
+    assert snapshot(runtime.base) == before
+
+
+def test_a_restored_copy_keeps_a_log_again(config: Config, runtime: Runtime) -> None:
+    """A database that a backup gave another mode is the store's own, and is put into its mode."""
+    provision(config, runtime)
+    with closing(sqlite3.connect(runtime.path("records.db"))) as connection:
+        assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    backend = nexus_sql.nexus_atom_store().factory(config, runtime)
+    assert isinstance(backend, AtomBackend)
+    assert list(backend.get(SCOPE, "atoms", ["x"])) == [None]
+    backend.close()
+    with closing(sqlite3.connect(runtime.path("records.db"))) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_provisioning_makes_what_was_missing_once(config: Config, runtime: Runtime) -> None:
     """The first run makes directory, file and schema and says so; the second does nothing."""
     config = Config(url="sqlite:///data/inner/records.db")

@@ -66,6 +66,8 @@ _PRAGMAS: Final = (
     "journal_size_limit = 67108864",
 )
 
+_HAS_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+
 # A statement takes 32,766 parameters, and a filter may have 255 lists of 1000 values.
 _MAX_LIST: Final = 100
 
@@ -88,6 +90,7 @@ class SqliteDatabase(Database):
         self._setting = setting
         self._writer_key = os.path.realpath(path)
         self._inserts: dict[str, str] = {}
+        self._making = False
 
     @classmethod
     def refusal(cls, url: URL, text: str) -> str | None:
@@ -127,10 +130,14 @@ class SqliteDatabase(Database):
                 done = _sqlite_place.create(self._path, self.tables, self._setting)
         finally:
             self.release_writer()
-        with self.write(None) as connection:
-            steps, problems = migrate(connection, self.tables, self._setting, now())
-            if problems:
-                raise ConfigurationError(problems)
+        self._making = True
+        try:
+            with self.write(None) as connection:
+                steps, problems = migrate(connection, self.tables, self._setting, now())
+                if problems:
+                    raise ConfigurationError(problems)
+        finally:
+            self._making = False
         return [*done, *steps]
 
     def make_engine(self) -> Engine:
@@ -156,7 +163,17 @@ class SqliteDatabase(Database):
         return connection
 
     def _keep_log(self, connection: sqlite3.Connection) -> bool:
-        """Ask for the write-ahead log; of a new file or a restored copy this changes the mode."""
+        """Ask for the write-ahead log; of a new file or a restored copy this changes the mode, and
+        so it is not asked for of a file that is somebody else's, or was emptied."""
+        if not self._making and connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            ours = (self.tables.versions.name,)
+            if connection.execute(_HAS_TABLE, ours).fetchone() is None:
+                raise UnavailableError(
+                    "the database has not the schema",
+                    hint="provision the store; `nexus doctor` says what is missing",
+                    retryable=False,
+                    outcome=Outcome.NOT_APPLIED,
+                )
         deadline = time.monotonic() + self._busy_timeout
         while True:
             try:
