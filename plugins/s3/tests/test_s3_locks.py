@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -162,7 +161,6 @@ def place(
     clients = []
 
     def at(name: str) -> Place:
-        faulthandler.dump_traceback_later(600, exit=True)
         info = server(name)
         monkeypatch.setenv("NEXUS_TEST_S3_KEY", info["access_key"])
         monkeypatch.setenv("NEXUS_TEST_S3_SECRET", info["secret_key"])

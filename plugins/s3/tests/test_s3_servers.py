@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import os
 import socket
@@ -155,12 +154,6 @@ def _unused_port() -> int:
 
 
 @pytest.fixture
-def unhurried() -> None:
-    """More time for the whole suite over a network than a single test that hangs would get."""
-    faulthandler.dump_traceback_later(600, exit=True)
-
-
-@pytest.fixture
 def place(
     server: Start, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], Place]]:
@@ -237,7 +230,6 @@ def test_s3_proofs_of_real_servers(
     assert not there.client.list_objects_v2(Bucket=config.bucket).get("Contents")
 
 
-@pytest.mark.usefixtures("unhurried")
 def test_s3_is_conformant(
     place: Callable[[str], Place],
     tmp_path: Path,
@@ -255,7 +247,6 @@ def test_s3_is_conformant(
 _CUT: Final = frozenset(("DUR-102", "DUR-104"))
 
 
-@pytest.mark.usefixtures("unhurried")
 def test_s3_on_an_emulator(place: Callable[[str], Place], tmp_path: Path) -> None:
     """Everything that applies holds on LocalStack, but for what it does to an object by itself."""
     there = place("localstack")
@@ -267,7 +258,6 @@ def test_s3_on_an_emulator(place: Callable[[str], Place], tmp_path: Path) -> Non
     assert [(line.id, line.message) for line in bad if line.id not in _CUT] == []
 
 
-@pytest.mark.usefixtures("unhurried")
 def test_s3_over_a_road_that_fails(place: Callable[[str], Place], tmp_path: Path) -> None:
     """Whatever fails between the store and Ceph's gateway, what is told is true."""
     there = place("radosgw")
@@ -278,7 +268,6 @@ def test_s3_over_a_road_that_fails(place: Callable[[str], Place], tmp_path: Path
     assert {name: seen[name] for name in FAULTS} == dict.fromkeys(FAULTS, (Status.PASSED, ""))
 
 
-@pytest.mark.usefixtures("unhurried")
 def test_s3_object_larger_than_memory(place: Callable[[str], Place], tmp_path: Path) -> None:
     """A process that may have 512 MiB of memory puts and gets an object of 2 GiB, and checks it."""
     config = place("radosgw").config("larger-than-memory", attempts=1)
@@ -348,7 +337,6 @@ def test_s3_sessions_reach_one_scope(place: Callable[[str], Place], tmp_path: Pa
     store.close()
 
 
-@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("name", ["radosgw", "localstack"])
 def test_s3_histories(name: str, place: Callable[[str], Place], tmp_path: Path) -> None:
     """In buckets that keep versions, everything that is required of histories holds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +46,6 @@ def test_weaviate_is_conformant(
     conformant: Callable[[BackendHarness, str], Report],
 ) -> None:
     """Everything that applies was run against a real Weaviate, and holds."""
-    # Every store that the suite makes costs the server half a second, and it makes hundreds:
-    # more time than a test may take that is no suite.
-    faulthandler.dump_traceback_later(1200, exit=True)
     host = weaviate.info["host"]
 
     def faulty(namespace: Namespace, rest: int, grpc: int) -> Any:
