@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 import attrs
@@ -35,7 +36,8 @@ _ENGINE_ETAG: Final = re.compile(r"[!#-~]{1,200}")
 _STRING: Final = frozenset((str,))
 # Made once: the module's own functions make a coder for each call, or go through one more.
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
-_decode: Final = json.JSONDecoder().decode
+_decode: Final = json.JSONDecoder().raw_decode
+_fields: Final = itemgetter("v", "write", "sha256", "at", "system", "metadata")
 
 
 @attrs.frozen(kw_only=True)
@@ -123,27 +125,26 @@ def found(target: Target, response: Mapping[str, Any], size: int) -> Found:
     return Found(etag=etag, write=write, info=info)
 
 
-def _record(metadata: Mapping[str, str]) -> dict[str, Any] | None:
-    text = metadata.get(HEADER)
+def _record(said: Mapping[str, str]) -> dict[str, Any] | None:
+    text = said.get(HEADER)
     if text is None:
-        text = next((value for name, value in metadata.items() if name.lower() == HEADER), None)
+        text = next((value for name, value in said.items() if name.lower() == HEADER), None)
     if text is None:
         return None
     try:
-        record: Any = _decode(text)
-    except (ValueError, RecursionError):
+        record, end = _decode(text)
+        version, write, sha256, at, system, metadata = _fields(record)
+        sound = (
+            end == len(text)
+            and version == _FORMAT
+            and _WRITE.fullmatch(write)
+            and _SHA256.fullmatch(sha256)
+            and type(at) is int
+            and _are_strings(system)
+            and _are_strings(metadata)
+        )
+    except (ValueError, RecursionError, LookupError, TypeError):
         return None
-    sound = (
-        isinstance(record, dict)
-        and record.get("v") == _FORMAT
-        and isinstance(record.get("write"), str)
-        and _WRITE.fullmatch(record["write"])
-        and isinstance(record.get("sha256"), str)
-        and _SHA256.fullmatch(record["sha256"])
-        and type(record.get("at")) is int
-        and _are_strings(record.get("system"))
-        and _are_strings(record.get("metadata"))
-    )
     return record if sound else None
 
 
