@@ -154,8 +154,11 @@ class BucketBackDoor:
 class Lab:
     """One bucket, and the stores opened on it."""
 
-    def __init__(self, info: Mapping[str, Any], base: Path, bucket: str) -> None:
+    def __init__(
+        self, info: Mapping[str, Any], base: Path, bucket: str, transport: str = "sdk"
+    ) -> None:
         self.info = info
+        self.transport = transport
         self.base = base
         self.bucket = bucket
         self.wire = Wire(info)
@@ -174,6 +177,7 @@ class Lab:
             "bucket": self.bucket,
             "location": "EU",
             "key": {"file": "key.json"},
+            "transport": self.transport,
             "read_seconds": 10,
             **changes,
         }
@@ -213,7 +217,9 @@ class Lab:
             store.close()
 
 
-def harness(info: Mapping[str, Any], *, versions: bool = False) -> BackendHarness:
+def harness(
+    info: Mapping[str, Any], *, versions: bool = False, transport: str = "sdk"
+) -> BackendHarness:
     """A harness for whatever answers there: with a key if there is one, else without."""
     spec = nexus_gcs.nexus_raw_store()
     declared: Any = {"versions": versions}
@@ -226,6 +232,7 @@ def harness(info: Mapping[str, Any], *, versions: bool = False) -> BackendHarnes
             "bucket": bucket(namespace),
             "location": "EU",
             "identity": "anonymous",
+            "transport": transport,
             "versions": versions,
             **changes,
         }
@@ -270,10 +277,16 @@ def gcs(server: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any]:
     return server("gcs")
 
 
+@pytest.fixture(params=["sdk", "obstore"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """What carries the requests of the laboratory's stores: everything is tested on both."""
+    return str(request.param)
+
+
 @pytest.fixture
-def bare(gcs: Mapping[str, Any], tmp_path: Path) -> Iterator[Lab]:
+def bare(gcs: Mapping[str, Any], tmp_path: Path, transport: str) -> Iterator[Lab]:
     """A laboratory whose bucket does not exist."""
-    lab = Lab(gcs, tmp_path, f"b{time.time_ns():x}")
+    lab = Lab(gcs, tmp_path, f"b{time.time_ns():x}", transport)
     yield lab
     lab.close()
 

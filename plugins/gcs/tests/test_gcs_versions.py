@@ -71,7 +71,7 @@ def test_gcs_histories(
 ) -> None:
     """In buckets that keep versions, everything that is required of histories holds."""
     harness = attrs.evolve(
-        gcs_harness(gcs, versions=True),
+        gcs_harness(gcs, versions=True, transport=bare.transport),
         back_door=lambda namespace: GenerationsDoor(bare.wire, f"nexus-{namespace.token}"),
     )
     outcomes = run_all(harness, profile=Profile.CORE, only=HISTORIES)

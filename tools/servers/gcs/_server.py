@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tools.servers.gcs import _xml
 from tools.servers.gcs._identity import Account, Identities
 from tools.servers.gcs._state import Refusal, Session, State, Version
 
@@ -24,9 +25,11 @@ _BUCKETS: Final = re.compile(r"/storage/v1/b(?:/([^/]+)(/iam/testPermissions)?)?
 _UPLOAD: Final = re.compile(r"/upload/storage/v1/b/([^/]+)/o")
 _SPAN: Final = re.compile(r"bytes (?:\*|([0-9]+)-([0-9]+))/(?:\*|([0-9]+))")
 _RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)")
-_XML: Final = re.compile(r"/([a-z0-9][a-z0-9._-]+)/(.+)")
+_JSON: Final = re.compile(r"/(?:(?:download/|upload/)?storage/v1/.*|token|forget-tokens)")
+_XML: Final = re.compile(r"/([a-z0-9][a-z0-9._-]+)/(.+)", re.DOTALL)
 _MEANT: Final = {
     "GET": "get",
+    "HEAD": "get",
     "DELETE": "delete",
     "POST": "create",
     "PUT": "create",
@@ -68,12 +71,13 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         self._query = {k: v[-1] for k, v in parse_qs(parts.query, keep_blank_values=True).items()}
         self._all = parse_qs(parts.query)
-        xml = "X-Goog-Signature" in self._query
+        signed = "X-Goog-Signature" in self._query
+        xml = signed or _JSON.fullmatch(parts.path) is None
         try:
             if "chunked" in (self.headers.get("Transfer-Encoding") or ""):
                 raise Refusal(501, "notImplemented", "chunked bodies")
             if xml:
-                self._signed(parts.path)
+                self._xml(parts.path, signed=signed)
             else:
                 self._json(parts.path)
         except Refusal as refusal:
@@ -110,7 +114,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(data)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def _tell(self, result: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
         kind = {"Content-Type": "application/json; charset=UTF-8"}
@@ -120,8 +125,8 @@ class Handler(BaseHTTPRequestHandler):
         if refusal.status == 304:
             self._answer(304)
         elif xml:
-            text = f"<Error><Code>{refusal.reason}</Code><Message>refused</Message></Error>"
-            self._answer(refusal.status, text.encode(), {"Content-Type": "application/xml"})
+            kind = {"Content-Type": "application/xml; charset=UTF-8"}
+            self._answer(refusal.status, _xml.error(refusal), kind)
         else:
             said = {"message": refusal.message, "domain": "global", "reason": refusal.reason}
             error = {"code": refusal.status, "message": refusal.message, "errors": [said]}
@@ -204,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             raise Refusal(501, "notImplemented", "not a part of this server")
 
-    def _media(self, found: Version) -> None:
+    def _media(self, found: Version, said: Mapping[str, str] | None = None) -> None:
         size = found.content.size
         start, stop = 0, size
         match = _RANGE.fullmatch(self.headers.get("Range") or "")
@@ -219,12 +224,15 @@ class Handler(BaseHTTPRequestHandler):
             "X-Goog-Metageneration": str(found.metageneration),
             "X-Goog-Stored-Content-Length": str(size),
             "X-Goog-Hash": f"crc32c={found.content.crc32c},md5={found.content.md5_hash}",
+            **(said or {}),
         }
         status = 200
         if match:
             status = 206
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         self._answer(status, headers={**headers, "Content-Length": str(stop - start)})
+        if self.command == "HEAD":
+            return
         # A content is never changed, and a file that is open stays readable.
         with found.content.path.open("rb") as file:
             file.seek(start)
@@ -305,45 +313,50 @@ class Handler(BaseHTTPRequestHandler):
         session.made = made
         self._tell(made)
 
-    # -- signed URLs of the XML API ----------------------------------------------------------
+    # -- the XML API -------------------------------------------------------------------------
 
-    def _signed(self, path: str) -> None:
-        account = self.server.identities.signer(self.command, self.path, dict(self.headers.items()))
-        match = _XML.fullmatch(path)
-        if match is None:
-            raise Refusal(501, "NotImplemented", "not a part of this server")
-        bucket, name = match[1], unquote(match[2])
+    def _xml(self, path: str, *, signed: bool) -> None:
+        identities = self.server.identities
+        if signed:
+            account = identities.signer(self.command, self.path, dict(self.headers.items()))
+        else:
+            account = identities.bearer(self.headers.get("Authorization"))
+        match = _XML.fullmatch(unquote(path))
+        if match is None or self.command not in ("GET", "HEAD", "PUT"):
+            raise Refusal(501, "notImplemented", "not a part of this server")
+        bucket, name = match[1], match[2]
         self._may(account, f"storage.objects.{_MEANT[self.command]}")
+        headers = _xml.heard(dict(self.headers.items()), self._query)
         state = self.server.state
-        if self.command == "GET":
-            self._media(state.find(bucket, name, self._query))
-            return
         if self.command != "PUT":
-            raise Refusal(501, "NotImplemented", "not a part of this server")
-        low, _, high = self.headers.get("x-goog-content-length-range", "0,").partition(",")
+            named = {k: v for k, v in self._query.items() if k == "generation"}
+            found = state.find(bucket, name, {**named, **_xml.conditions(headers)})
+            self._media(found, _xml.told(found))
+            return
+        if "content-length" not in headers:
+            raise Refusal(411, "MissingContentLength", "")
+        low, _, high = headers.get("x-goog-content-length-range", "0,").partition(",")
         if self._left < int(low):
             raise Refusal(400, "EntityTooSmall", "")
         if high and self._left > int(high):
             raise Refusal(400, "EntityTooLarge", "")
+        state.bucket(bucket)
         content = state.content()
         content.write(self._pieces())
-        wanted = self.headers.get("x-goog-content-sha256")
+        wanted = headers.get("x-goog-content-sha256")
         if wanted is not None and wanted != content.sha256.hexdigest():
             raise Refusal(400, "XGoogContentSHA256Mismatch", "")
-        meta = "x-goog-meta-"
-        resource = {
-            "contentType": self.headers.get("Content-Type"),
-            "metadata": {
-                key.lower()[len(meta) :]: value
-                for key, value in self.headers.items()
-                if key.lower().startswith(meta)
+        given = _xml.resource(headers)
+        made = state.finish(bucket, name, content, given, _xml.conditions(headers))
+        self._answer(
+            200,
+            headers={
+                "ETag": f'"{content.md5.hexdigest()}"',
+                "x-goog-generation": made["generation"],
+                "x-goog-metageneration": made["metageneration"],
+                "x-goog-hash": f"crc32c={content.crc32c},md5={content.md5_hash}",
             },
-        }
-        query = {}
-        if (generation := self.headers.get("x-goog-if-generation-match")) is not None:
-            query["ifGenerationMatch"] = generation
-        made = state.finish(bucket, name, content, resource, query)
-        self._answer(200, headers={"x-goog-generation": made["generation"]})
+        )
 
 
 def _related(head: bytes, body: bytes) -> tuple[bytes, bytes]:

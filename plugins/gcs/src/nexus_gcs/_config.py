@@ -56,6 +56,10 @@ class GcsConfig(BackendConfig):
     ca_bundle: str | None = None
     """File of certificates to trust in place of the usual ones."""
 
+    transport: Literal["sdk", "obstore"] = "sdk"
+    """What carries creating and reading: ``sdk`` is google-cloud-storage, ``obstore`` is faster and
+    an extra."""
+
     accept_recoverable: bool = False
     """Whether buckets may keep what was deleted (soft delete), or forbid deleting for a time
     (retention policy): erasing a scope is then not final."""

@@ -11,7 +11,7 @@ import attrs
 from nexus_core.spi import ObjectAttributes, ObjectInfo, Outcome, StoreError, UnavailableError
 from nexus_gcs._engine import Engine, Target, once
 from nexus_gcs._failures import Failure, Kind, not_found
-from nexus_gcs._record import Sealed
+from nexus_gcs._record import Found, Sealed
 from nexus_gcs._write import Condition, find, rewriting, settle, stale
 
 # How often a copy without a condition on its source follows those who write it.
@@ -39,14 +39,15 @@ def copy(
             raise not_found()
         if if_source_match not in (None, current.info.etag):
             raise stale()
-        sealed = Sealed.of(attributes, current.info.sha256, current.crc32c)
+        sealed = Sealed.of(attributes, current.info.sha256, current.crc32c, at=engine.now())
         rewrite = rewriting(engine, target, source.blob(current.generation), sealed)
 
         def send(
             replaced: int, generation: int = current.generation, rewrite: Any = rewrite
-        ) -> Any:
+        ) -> Found:
             try:
-                return once(lambda: rewrite(replaced))
+                made: Found = once(lambda: rewrite(replaced))
+                return made
             except Failure as failed:
                 failure = failed
             if failure.kind not in (Kind.ABSENT, Kind.CONDITION):
@@ -76,11 +77,11 @@ def set_system(
     if current is None or current.generation != condition.generation:
         raise stale()
     attributes = attrs.evolve(current.info.attributes, system=dict(system))
-    sealed = Sealed.of(attributes, current.info.sha256, current.crc32c)
+    sealed = Sealed.of(attributes, current.info.sha256, current.crc32c, at=engine.now())
     # Where nothing old is kept, the source is gone as soon as another version is current.
     rewrite = rewriting(engine, target, target.blob(current.generation), sealed, past=True)
 
-    def send(replaced: int) -> Any:
+    def send(replaced: int) -> Found:
         try:
             return once(lambda: rewrite(replaced))
         except Failure as failed:

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -24,6 +24,9 @@ from nexus_gcs._config import GcsConfig
 from nexus_gcs._failures import Failure, Kind, classify, translate
 from nexus_gcs._hush import Hushed, listen
 from nexus_gcs._session import Identity
+
+if TYPE_CHECKING:
+    from nexus_gcs._wire import Wire
 
 T = TypeVar("T")
 
@@ -108,6 +111,7 @@ class _Opened:
     process: int
     session: Any
     client: Any
+    wire: Wire | None
 
 
 class Engine:
@@ -119,6 +123,11 @@ class Engine:
         self.patience = Patience(config.attempts)
         self.timeout = (config.connect_seconds, config.read_seconds)
         self.identity = Identity.of(config, runtime)
+        if config.transport == "obstore":
+            from nexus_gcs._wire import library, refuse_ambient
+
+            library()
+            refuse_ambient()
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
         self._closed = False
@@ -130,6 +139,15 @@ class Engine:
     def session(self) -> Any:
         """The session that carries the client's requests."""
         return self._open().session
+
+    def wire(self, name: str) -> Wire | None:
+        """The fast road to a name, ``None`` where there is none."""
+        wire = self._open().wire
+        if wire is None:
+            return None
+        from nexus_gcs._wire import able
+
+        return wire if able(name) else None
 
     def _open(self) -> _Opened:
         if self._closed:
@@ -151,12 +169,21 @@ class Engine:
         try:
             with Hushed():
                 session = self.identity.session()
-                opened = _Opened(os.getpid(), session, self.identity.client(session))
+                client = self.identity.client(session)
+                opened = _Opened(os.getpid(), session, client, self._fast(session))
             listen()
             return opened
         except Exception as error:  # noqa: BLE001  # ambient credentials fail in many ways
             failure = classify(error)
         raise translate(failure, Outcome.NOT_APPLIED)
+
+    def _fast(self, session: Any) -> Wire | None:
+        if self.config.transport != "obstore":
+            return None
+        from nexus_gcs._wire import Wire
+
+        renewal = self.identity.renewal()
+        return Wire(self.config, session.credentials, renewal, self.identity.ca)
 
     def bucket(self, scope: Scope) -> Any:
         """The bucket of a scope; raises ``UnavailableError`` where no setting gives one."""
@@ -186,3 +213,5 @@ class Engine:
         opened, self._opened = self._opened, None
         if opened is not None and opened.process == os.getpid():
             opened.client.close()
+            if opened.wire is not None:
+                opened.wire.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from nexus_core.spi import (
     ByteRange,
@@ -15,13 +14,12 @@ from nexus_core.spi import (
     Outcome,
     StoreError,
 )
+from nexus_gcs import _fast
 from nexus_gcs._checksum import extended, spelt
 from nexus_gcs._engine import Engine, Target
 from nexus_gcs._failures import Failure, Kind, not_found, translate
 from nexus_gcs._record import Found
 from nexus_gcs._write import find, stale
-
-WINDOW: Final = 8 << 20
 
 
 @contextmanager
@@ -29,20 +27,27 @@ def opened(
     engine: Engine, target: Target, range: ByteRange | None, if_match: str | None
 ) -> Iterator[ObjectStream]:
     """See ``RawBackend.open``."""
-    current = find(engine, target)
+    begun = _fast.begin(engine, target, range)
+    current = find(engine, target) if begun is None else begun.found
     if current is None:
         raise not_found()
     if if_match not in (None, current.info.etag):
         raise stale()
-    with streamed(engine, target, current, range) as stream:
+    first = b"" if begun is None else begun.data
+    with streamed(engine, target, current, range, first=first) as stream:
         yield stream
 
 
 @contextmanager
 def streamed(
-    engine: Engine, target: Target, current: Found, range: ByteRange | None
+    engine: Engine,
+    target: Target,
+    current: Found,
+    range: ByteRange | None,
+    *,
+    first: bytes = b"",
 ) -> Iterator[ObjectStream]:
-    """The bytes of the generation that was found."""
+    """The bytes of the generation that was found, of which the ``first`` may be here already."""
     info = current.info
     start, stop = (0, info.size) if range is None else range.resolve(info.size)
     ended = False
@@ -54,7 +59,7 @@ def streamed(
 
     def chunks() -> Iterator[bytes]:
         checksum = 0
-        for window in windows(engine, target, current, start, stop):
+        for window in windows(engine, target, current, start, stop, first=first):
             alive()
             checksum = extended(checksum, window)
             yield window
@@ -69,12 +74,13 @@ def streamed(
 
 
 def windows(
-    engine: Engine, target: Target, current: Found, start: int, stop: int
+    engine: Engine, target: Target, current: Found, start: int, stop: int, *, first: bytes = b""
 ) -> Iterator[bytes]:
     """The bytes of one generation from start to stop; raises where it is there no more."""
     while start < stop:
-        end = min(stop, start + WINDOW)
-        window = _window(engine, target, current.generation, start, end)
+        end = min(stop, start + _fast.WINDOW)
+        window = first or _window(engine, target, current.generation, start, end)
+        first = b""
         if len(window) != end - start:
             raise IntegrityError("the engine gave another number of bytes than was asked for")
         yield window
@@ -84,6 +90,9 @@ def windows(
 def _window(engine: Engine, target: Target, generation: int, start: int, stop: int) -> bytes:
     error: StoreError
     try:
+        carried = _fast.window(engine, target, generation, start, stop)
+        if carried is not None:
+            return carried
         return engine.patience.repeat(
             lambda: bytes(
                 target.blob(generation).download_as_bytes(

@@ -57,9 +57,12 @@ class Identity:
 
     def session(self) -> Any:
         """A session that sends the store's credentials, and repeats nothing by itself."""
-        tokens = Request(session=self.bare_session())
         begin: Any = AuthorizedSession
-        return self._set_up(begin(self._credentials(), auth_request=tokens))
+        return self._set_up(begin(self._credentials(), auth_request=self.renewal()))
+
+    def renewal(self) -> Any:
+        """What fetches a session's tokens."""
+        return Request(session=self.bare_session())
 
     def client(self, session: Any) -> Any:
         """The library's client on a session."""

@@ -24,6 +24,7 @@ from nexus_core.spi import (
 from nexus_gcs import (
     _copy,
     _delete,
+    _fast,
     _listing,
     _provision,
     _read,
@@ -60,7 +61,8 @@ class GcsStore(RawBackend):
         )
 
     def head(self, scope: Scope, key: str) -> ObjectInfo:
-        current = _write.find(self._engine, self._engine.target(scope, key))
+        target = self._engine.target(scope, key)
+        current = _fast.look(self._engine, target) or _write.find(self._engine, target)
         if current is None:
             raise not_found()
         return current.info

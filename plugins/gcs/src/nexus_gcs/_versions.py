@@ -154,7 +154,7 @@ def restore(
     """See ``RawBackend.restore``: the engine rewrites the generation over its own name."""
     old = look(engine, target, version_id)
     condition = Condition.of(target, if_absent=if_absent, if_match=if_match)
-    sealed = Sealed.of(old.info.attributes, old.info.sha256, old.crc32c)
+    sealed = Sealed.of(old.info.attributes, old.info.sha256, old.crc32c, at=engine.now())
     rewrite = rewriting(engine, target, target.blob(old.generation), sealed, past=True)
     return settle(
         engine, target, condition, sealed, lambda replaced: once(lambda: rewrite(replaced))

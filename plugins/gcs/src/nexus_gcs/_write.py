@@ -8,6 +8,7 @@ one conditional rewrite inside the engine: only then are bytes, digest and attri
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
@@ -26,6 +27,7 @@ from nexus_core.spi import (
     StoreError,
     UnavailableError,
 )
+from nexus_gcs import _fast
 from nexus_gcs._checksum import extended, spelt
 from nexus_gcs._engine import Engine, Target, once
 from nexus_gcs._failures import Failure, Kind, translate
@@ -107,9 +109,20 @@ def put(
                 condition=condition,
             )
     data = bytes(first)
-    sealed = Sealed.of(attributes, body.sha256, spelt(extended(0, data)))
+    creating = engine.wire(target.name) is not None and not condition.generation
+    sealed = Sealed.of(
+        attributes,
+        body.sha256,
+        spelt(extended(0, data)),
+        at=engine.now(),
+        md5=hashlib.md5(data, usedforsecurity=False).hexdigest() if creating else "",
+    )
 
-    def send(generation: int) -> Any:
+    def send(generation: int) -> Found:
+        # What replaces something takes its digest along: what was there must not go for less.
+        made = None if generation else _fast.create(engine, target, sealed, data)
+        if made is not None:
+            return made
         blob = sealed.onto(target.blob())
         blob.upload_from_string(
             data,
@@ -119,7 +132,7 @@ def put(
             timeout=engine.timeout,
             retry=None,
         )
-        return blob
+        return _made(engine, target, blob)
 
     return settle(engine, target, condition, sealed, send)
 
@@ -135,11 +148,11 @@ def settle(
     target: Target,
     condition: Condition,
     sealed: Sealed,
-    send: Callable[[int], Any],
+    send: Callable[[int], Found],
 ) -> ObjectInfo:
     """Send a write until it is known what became of it; return what is stored.
 
-    ``send`` takes the generation to replace and gives a handle that knows what was stored. Raises
+    ``send`` takes the generation to replace and tells what was stored. Raises
     the condition's refusal, and with the outcome UNKNOWN what leaves it open. A refusal that our
     own write has caused, whose answer was lost, is none.
     """
@@ -148,12 +161,15 @@ def settle(
     generation = condition.generation or 0
     while True:
         try:
-            made = once(partial(send, generation))
-            return _kept(found(target.key, made, versions=engine.config.versions), sealed)
+            return _kept(once(partial(send, generation)), sealed)
         except Failure as failed:
             failure = failed
         if failure.kind is Kind.CONDITION:
-            current = find(engine, target)
+            try:
+                current = find(engine, target)
+            except StoreError as error:
+                _told(error, doubt=doubt)
+                raise
             if current is not None and current.write == sealed.write:
                 return _kept(current, sealed)
             if condition.generation is not None:
@@ -190,6 +206,15 @@ def _read_back(engine: Engine, target: Target, sealed: Sealed) -> Found | None:
     return current if current is not None and current.write == sealed.write else None
 
 
+def _made(engine: Engine, target: Target, blob: Any) -> Found:
+    """What the engine says it has made; where that is odd, nobody knows what it is."""
+    try:
+        return found(target.key, blob, versions=engine.config.versions)
+    except StoreError as error:
+        _told(error, doubt=True)
+        raise
+
+
 def _kept(current: Found, sealed: Sealed) -> ObjectInfo:
     """What was stored, if it is what was sent."""
     if current.write != sealed.write or current.info.sha256 != sealed.sha256:
@@ -217,20 +242,20 @@ def _put_large(
         if (0 if current is None else current.generation) != condition.generation:
             raise condition.refusal()
     with staged(engine, scope, target, chunks) as (source, crc32c):
-        sealed = Sealed.of(attributes, body.sha256, crc32c)
+        sealed = Sealed.of(attributes, body.sha256, crc32c, at=engine.now())
         send = rewriting(engine, target, source, sealed)
         return settle(engine, target, condition, sealed, send)
 
 
 def rewriting(
     engine: Engine, target: Target, source: Any, sealed: Sealed, *, past: bool = False
-) -> Callable[[int], Any]:
+) -> Callable[[int], Found]:
     """A write that copies one generation inside the engine, with attributes of its own.
 
     The generation is named; that it is also the current one is a condition unless it is ``past``.
     """
 
-    def send(generation: int) -> Any:
+    def send(generation: int) -> Found:
         blob = sealed.onto(target.blob())
         token: str | None = None
         while True:
@@ -243,6 +268,6 @@ def rewriting(
                 retry=None,
             )
             if token is None:
-                return blob
+                return _made(engine, target, blob)
 
     return send
