@@ -27,6 +27,7 @@ PATIENCE: Final = 60.0
 # For each duel and side: seconds until the lines that are left are let be, and lines at most.
 BUDGET: Final = 5.0
 LINES: Final = 32
+FEWEST: Final = 8
 
 Command = tuple[Any, ...]
 
@@ -124,7 +125,8 @@ class Bout:
         if self.line is None:
             return "one after the other"
         name = self.line[0].replace("\\", "/").rpartition("/")[2]
-        return f"with the first held up before {name}:{self.line[1]}"
+        which = ("first", "second")[self.held]
+        return f"with the {which} held up before {name}:{self.line[1]}"
 
 
 class Process:
@@ -188,15 +190,22 @@ def said_by(side: Side, patience: float = PATIENCE) -> Any:
 
 
 def bouts(
-    sides: Sequence[Side], duels: Sequence[Duel], tenant: str, most: int = LINES
+    sides: Sequence[Side],
+    duels: Sequence[Duel],
+    tenant: str,
+    most: int = LINES,
+    budget: float = BUDGET,
 ) -> Iterator[Bout]:
     """Fight every duel: once one after the other, then with one side held up at line after line."""
     for which, duel in enumerate(duels):
         for held in (0,) if duel.symmetric else (0, 1):
-            yield from _of_one(sides, which, held, tenant, most)
+            yield from _of_one(sides, (which, held), tenant, most, budget)
 
 
-def _of_one(sides: Sequence[Side], which: int, held: int, tenant: str, most: int) -> Iterator[Bout]:
+def _of_one(
+    sides: Sequence[Side], chosen: tuple[int, int], tenant: str, most: int, budget: float
+) -> Iterator[Bout]:
+    which, held = chosen
     first, second = sides[held], sides[1 - held]
 
     def command(verb: str, place: str, side: int, at: Any = None) -> Command:
@@ -230,8 +239,10 @@ def _of_one(sides: Sequence[Side], which: int, held: int, tenant: str, most: int
     yield bout(f"{place}-0", None, (said, also))
     # Whoever is locked out is not waited for much longer than it takes when it is not.
     patience = min(max(0.005, 2 * took), 0.25)
-    for number, line in enumerate(thinned(met, most), 1):
-        if time.monotonic() - began > BUDGET:
+    # As many as there is time for, evenly, rather than the first of them.
+    fitting = max(FEWEST, int(budget / (time.monotonic() - began)))
+    for number, line in enumerate(thinned(met, min(most, fitting)), 1):
+        if time.monotonic() - began > budget:
             return
         where = f"{place}-{number}"
         set_out(where)

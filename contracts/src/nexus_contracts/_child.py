@@ -23,13 +23,14 @@ from typing import Any
 import attrs
 
 from nexus_contracts._arena import Hangs, Process, bouts
-from nexus_contracts._duels import duels_of
+from nexus_contracts._duels import duels_of, erasures
 from nexus_contracts._kinds import kinds_of
 from nexus_contracts._lives import WARM, lives, warm
 from nexus_contracts._work import SCOPE, work_of
 from nexus_core.spi import Backend, Capabilities, Proof, Runtime, StoreError, StoreRole
 
-LINES = 10
+# For each duel and side: lines at most, and seconds until those that are left are let be.
+LINES, BUDGET = 10, 2.5
 
 Factory = Callable[[Any, Runtime], Backend]
 
@@ -140,7 +141,7 @@ def _write_until_killed(job: Job, writer: int, number: int, last: int | None) ->
 
 def duel(job: Job) -> None:
     """Have two forks fight; tell what they fought for, and what came of it."""
-    duels = duels_of(job.role, job.capabilities)
+    duels = [*duels_of(job.role, job.capabilities), *erasures(job.role, job.capabilities)]
     sides = []
     try:
         for _ in range(2):
@@ -149,7 +150,7 @@ def duel(job: Job) -> None:
                 say(refused=sides[-1].refused, opened=len(sides) - 1)
                 return
         count = 0
-        for each in bouts(sides, duels, SCOPE.tenant_id, LINES):
+        for each in bouts(sides, duels, SCOPE.tenant_id, LINES, BUDGET):
             count += 1
             if each.wrong:
                 say(wrong=each.wrong, where=each.words(), title=duels[each.duel].title)

@@ -7,8 +7,10 @@ from typing import Any, Final
 from nexus_contracts._duel import Duel
 from nexus_contracts._duels_atoms import COMMITS, CommitBeside
 from nexus_contracts._duels_audit import Append, AppendBeside, ForgetBeside
+from nexus_contracts._duels_erase import EraseBeside
 from nexus_contracts._duels_raw import Change, Create, PutBeside
 from nexus_contracts._duels_vectors import Define, DropUnder, UpsertBeside
+from nexus_contracts._kinds import kinds_of
 from nexus_core.spi import Capabilities, StoreRole
 
 SMALL: Final = 50
@@ -26,6 +28,12 @@ def meeting(role: StoreRole, capabilities: Capabilities) -> Duel:
         StoreRole.AUDIT: AppendBeside(1),
     }
     return found[role]
+
+
+def erasures(role: StoreRole, capabilities: Capabilities) -> list[Duel]:
+    """An erasure, and the first write of a scope of the same tenant or of another."""
+    work = kinds_of(role, capabilities)
+    return [EraseBeside(work, one_tenant=True), EraseBeside(work, one_tenant=False)]
 
 
 def duels_of(role: StoreRole, capabilities: Capabilities) -> list[Duel]:

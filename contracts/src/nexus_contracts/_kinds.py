@@ -40,7 +40,7 @@ from nexus_core.spi import (
     Vectors,
 )
 
-# More than usual chunks, and, from the second turn on, than usual pages.
+# More than usual chunks, and, from the third turn on, than usual pages.
 SOME: Final = 600
 MANY: Final = 1100
 LONG: Final = 300
@@ -71,6 +71,14 @@ class Kinds(Work, Protocol):
 def erases(work: Kinds, number: int) -> bool:
     """Whether the write is the erasure of the scope, which may be repeated."""
     return number % work.turns == work.turns - 1
+
+
+def following(work: Kinds, number: int) -> Sequence[int]:
+    """What is written after one that was cut short: another of its kind, with what that one needs,
+    and one of the first kind."""
+    again = number + work.turns
+    first = again - again % work.turns + work.turns
+    return [*work.needs(again), again, *([first] if number % work.turns else [])]
 
 
 class _Ready:
@@ -217,7 +225,7 @@ class AtomKinds(_Ready, AtomWork):
         return record(name, version=version, body=self._body(number))
 
     def _many(self, number: int) -> int:
-        return min(self.most, SOME if number < self.turns else MANY)
+        return min(self.most, SOME if number < 2 * self.turns else MANY)
 
     def _several(self, number: int) -> list[str]:
         return [f"m-{place:05}" for place in range(self._many(number))]
@@ -327,7 +335,7 @@ class VectorKinds(VectorWork):
     def _ids(self, number: int) -> list[str]:
         kind = number % self.turns
         if kind in (2, 3):
-            many = min(self.most, SOME if number < self.turns else MANY)
+            many = min(self.most, SOME if number < 2 * self.turns else MANY)
             return [f"m-{place:05}" for place in range(many)]
         if kind == 1:
             return ["a", f"{number - 1}-2"]

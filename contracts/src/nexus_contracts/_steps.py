@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final, TypeVar
@@ -21,6 +21,9 @@ T = TypeVar("T")
 Line = tuple[str, int]
 # A file's name, a function's, an instruction in it, and which time it is there.
 Effect = tuple[str, str, int, int]
+
+# How far back it is looked where an effect came from.
+CALLERS: Final = 2
 
 _SUITE: Final = Path(__file__).parent
 _ALSO_OWN: Final = (str(_SUITE / "memory"), str(_SUITE / "zoo"))
@@ -107,6 +110,7 @@ class Effects:
 
     def __init__(self) -> None:
         self.met: list[Effect] = []
+        self._ways: dict[tuple[object, ...], list[Effect]] = {}
         self._times: dict[tuple[str, str, int], int] = {}
         self._armed = False
         self._fatal: Effect | None = None
@@ -131,17 +135,25 @@ class Effects:
         time = self._times[site] = self._times.get(site, -1) + 1
         met = (*site, time)
         self.met.append(met)
+        self._ways.setdefault((*site, *_callers(frame)), []).append(met)
         if met == self._fatal:
             name = getattr(function, "__qualname__", "a call")
             self._last_words(f"{name} in {Path(code.co_filename).name}:{frame.f_lineno}")
             os.kill(os.getpid(), signal.SIGKILL)
 
     def chosen(self) -> list[Effect]:
-        """The effects to die after: for each place in the code one, that in the middle."""
-        by_site: dict[tuple[str, str, int], list[Effect]] = {}
-        for each in self.met:
-            by_site.setdefault(each[:3], []).append(each)
-        return [times[len(times) // 2] for times in by_site.values()]
+        """The effects to die after: for each place in the code, and each that it was called from,
+        one, that in the middle."""
+        return [times[len(times) // 2] for times in self._ways.values()]
+
+
+def _callers(frame: FrameType) -> Iterator[tuple[str, int]]:
+    """Where a call came from: a helper that all use is not one place."""
+    for _ in range(CALLERS):
+        if frame.f_back is None:
+            return
+        frame = frame.f_back
+        yield frame.f_code.co_name, frame.f_lasti
 
 
 def _reaches(function: Any) -> bool:

@@ -39,18 +39,20 @@ def raced(role: StoreRole) -> tuple[Requirement, ...]:
             role=role,
             level=Level.MUST,
             sentence="Whatever effect of a write was its process's last, the write is there whole "
-            "or not at all, where the interface promises that; and as soon as a write of whatever "
-            "kind is acknowledged, nothing can lose it.",
+            "or not at all, where the interface promises that, and so is every later one; and as "
+            "soon as a write of whatever kind is acknowledged, nothing can lose it.",
             rationale="A batch that is committed in parts, and a deletion that waits for the next "
-            "call, show only where a process dies at that one place.",
+            "call, show only where a process dies at that one place; a torn end and a mark that "
+            "nobody takes away show when somebody writes on.",
         ),
         Requirement(
             id=ids.processes,
             role=role,
             level=Level.MUST,
             sentence="Of conditional writes that two processes make of one thing exactly one wins, "
-            "at whatever line the other is held up, and both are told so; or the store refuses to "
-            "be opened by a second process.",
+            "at whatever line the other is held up, and both are told so; what one erases takes "
+            "nothing from another scope's first write by the other; or the store refuses to be "
+            "opened by a second process.",
             rationale="A lock of threads locks nothing in the next process, and every deployment "
             "has two.",
             capability=session,
@@ -60,9 +62,11 @@ def raced(role: StoreRole) -> tuple[Requirement, ...]:
             role=role,
             level=Level.MUST,
             sentence="A call that is held up at whatever line, and one that waits for it, are "
-            "answered as they would be alone, whatever another scope does meanwhile.",
+            "answered as they would be alone, whatever another scope does meanwhile: also where "
+            "one is erased while another is written to for the first time.",
             rationale="What a call keeps outside itself while it waits is another scope's when it "
-            "goes on.",
+            "goes on; and who removes an empty place that scopes share takes it from one who has "
+            "just come.",
             capability=session,
         ),
         Requirement(

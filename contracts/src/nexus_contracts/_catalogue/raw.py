@@ -396,6 +396,19 @@ RAW: Final[tuple[Requirement, ...]] = (
         "Names that are cut, or hashed to few bytes, collide when there are many.",
     ),
     _raw(
+        "TEN-150",
+        "Streams, ranges and listings that one scope leaves half read, dozens of them, change no "
+        "answer: no other scope's, not its own to other calls, and nothing of the streams' rest.",
+        "A pool, table or limit of open streams that all scopes share is one scope's to exhaust.",
+    ),
+    _raw(
+        "TEN-151",
+        "A put whose body stops in the middle changes no other scope's answer, though that may "
+        "have to wait; when the body goes on the object is there whole.",
+        "A spool, mark or current scope that is set before the body is read is another's by the "
+        "time its end has come.",
+    ),
+    _raw(
         "SEC-101",
         "No error text names a physical place, and nothing outside the error tree is raised.",
         "Texts end up in logs and answers; a path or bucket in them is a map for an attacker.",

@@ -84,7 +84,7 @@ def shared(role: StoreRole) -> tuple[Requirement, ...]:
             role=role,
             level=Level.MUST,
             sentence="When its process is killed between any two instructions, every acknowledged "
-            "write is there afterwards, none by half, and the store opens again.",
+            "write is there afterwards, none by half, and the store opens again and is written on.",
             rationale="Processes are killed by operators, by memory limits and by deployments.",
         ),
         Requirement(

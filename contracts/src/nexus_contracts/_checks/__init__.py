@@ -33,6 +33,7 @@ _MODULES = (
     "sizes_raw_isolation",
     "sizes_audit",
     "crashes",
+    "halves",
     "duels",
     "faults",
     "places",

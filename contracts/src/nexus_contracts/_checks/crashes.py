@@ -10,13 +10,13 @@ import attrs
 from nexus_contracts._bench import Bench, Violation
 from nexus_contracts._catalogue.raced import RACED
 from nexus_contracts._catalogue.shared import IDS
-from nexus_contracts._kinds import Kinds, erases, kinds_of
+from nexus_contracts._kinds import Kinds, erases, following, kinds_of
 from nexus_contracts._lives import BLANK, scope_of
 from nexus_contracts._processes import child
 from nexus_contracts._registry import check
 from nexus_contracts._requirements import Profile
 from nexus_contracts._work import OTHER, SCOPE, State, Work, between, told, work_of
-from nexus_core import NexusError
+from nexus_core import NexusError, Scope
 from nexus_core.spi import StoreRole
 
 # Of each kind of write.
@@ -31,7 +31,7 @@ def partial_batches(bench: Bench) -> bool:
 
 
 def killed(bench: Bench) -> None:
-    """Kill a writer at many points of a stream of writes; look at what is there."""
+    """Kill a writer at many points of a stream of writes; look at what is there, and write on."""
     namespace = bench.provisioned()
     work = kinds_of(bench.spec.role, bench.spec.capabilities)
     store = bench.open(namespace)
@@ -40,7 +40,7 @@ def killed(bench: Bench) -> None:
     work.write(store, OTHER, 0)
     other, state = work.observe(store, OTHER), work.observe(store, SCOPE)
     store.close()
-    acknowledged = 0
+    acknowledged = last = 0
     with child(bench, namespace, "die", rounds=ROUNDS[bench.profile]) as writer:
         for _ in range(ROUNDS[bench.profile]):
             said = writer.hear()
@@ -48,11 +48,17 @@ def killed(bench: Bench) -> None:
             for number in said["done"]:
                 state = work.after(state, number)
             acknowledged += len(said["done"])
+            last = max([last, *said["begun"]])
             open_ = [number for number in said["begun"] if number not in said["done"]]
             found = _reopened(bench, namespace, work, other, open_)
             seen = Seen(state, found, open_[0] if open_ else None, "a kill")
             state = _living(bench, work, seen)
             writer.go()
+    # What the others left was written on by those who came after them.
+    store = bench.open(namespace)
+    state, what = _gone_on(bench, work, store, SCOPE, Seen(state, state, last, "a kill"))
+    bench.release(store)
+    settled(bench, work, Seen(state, _reopened(bench, namespace, work, other), None, what))
     bench.figures |= {"kills": ROUNDS[bench.profile], "acknowledged_writes": acknowledged}
 
 
@@ -69,7 +75,8 @@ def _living(bench: Bench, work: Kinds, seen: Seen) -> State:
 
 
 def killed_in_steps(bench: Bench) -> None:
-    """Kill a writer after each effect that a write of each kind has, and after its return."""
+    """Kill a writer after each effect that a write of each kind has, and after its return; look at
+    what is there, write on, and look again by a store that is opened anew."""
     namespace = bench.provisioned()
     work = kinds_of(bench.spec.role, bench.spec.capabilities)
     store = bench.open(namespace)
@@ -79,22 +86,57 @@ def killed_in_steps(bench: Bench) -> None:
     count = done = 0
     with child(bench, namespace, "steps", rounds=EFFECTS[bench.profile]) as writer:
         while lives := writer.hear()["lives"]:
-            store = bench.open(namespace)
-            problems = [str(problem) for problem in store.check()]
-            bench.expect(not problems, f"when it is opened again check reports {problems}")
-            for life in lives:
-                _judged_life(bench, work, store, start, life)
+            store = _opened(bench, namespace)
+            ends = [_judged_life(bench, work, store, start, life) for life in lives]
+            bench.release(store)
+            store = _opened(bench, namespace)
+            for life, (state, what) in zip(lives, ends, strict=True):
+                scope = scope_of(life["life"])
+                found = _observed(bench, work, store, scope, what)
+                settled(bench, work, Seen(state, found, None, what))
                 # What is left makes the next ones slow in a store that keeps all in one.
-                store.erase(scope_of(life["life"]))
+                store.erase(scope)
             bench.release(store)
             count, done = count + len(lives), done + sum(life["done"] for life in lives)
             writer.go()
     bench.figures |= {"kills": count, "kills_within_a_write": count - done}
 
 
+def _opened(bench: Bench, namespace: Any) -> Any:
+    store = bench.open(namespace)
+    problems = [str(problem) for problem in store.check()]
+    bench.expect(not problems, f"when it is opened again check reports {problems}")
+    return store
+
+
+def _observed(bench: Bench, work: Kinds, store: Any, scope: Scope, what: str) -> State:
+    try:
+        return work.observe(store, scope)
+    except NexusError as error:
+        bench.fail(f"after {what} the store cannot be read: {type(error).__name__}")
+
+
+def _gone_on(bench: Bench, work: Kinds, store: Any, scope: Scope, seen: Seen) -> tuple[State, str]:
+    """Write on after a write that was cut short; the state that is to be there, and what befell."""
+    assert seen.open is not None
+    state = seen.found
+    for number in following(work, seen.open):
+        try:
+            work.write(store, scope, number)
+        except NexusError as error:
+            bench.fail(
+                f"after {seen.what} a later write raises {type(error).__name__}: "
+                f"{work.words(number)}: what a killed process leaves must stand in nobody's way"
+            )
+        state = work.after(state, number)
+    later = " and ".join(work.words(number) for number in following(work, seen.open))
+    return state, f"{seen.what}, and then {later},"
+
+
 def _judged_life(
     bench: Bench, work: Kinds, store: Any, start: State, life: Mapping[str, Any]
-) -> None:
+) -> tuple[State, str]:
+    """Judge what is there, and write on; the state to be found then, and what befell."""
     number, scope = life["number"], scope_of(life["life"])
     state, words = start, work.words(number)
     failed = life.get("failed") or ("" if life["done"] or "at" in life else "its silence")
@@ -108,11 +150,9 @@ def _judged_life(
         what, under_way = f"a kill after {life['at']}", number
         if erases(work, number):
             work.write(store, scope, number)
-    try:
-        found = work.observe(store, scope)
-    except NexusError as error:
-        bench.fail(f"after {what} the store cannot be read: {type(error).__name__}")
-    _living(bench, work, Seen(state, found, under_way, what))
+    found = _observed(bench, work, store, scope, what)
+    state = _living(bench, work, Seen(state, found, under_way, what))
+    return _gone_on(bench, work, store, scope, Seen(state, state, number, what))
 
 
 def _reopened(

@@ -18,7 +18,7 @@ from nexus_contracts._arena import (
 from nexus_contracts._bench import Bench
 from nexus_contracts._catalogue.raced import RACED
 from nexus_contracts._duel import SCOPE, Duel
-from nexus_contracts._duels import duels_of, meeting
+from nexus_contracts._duels import duels_of, erasures, meeting
 from nexus_contracts._processes import child
 from nexus_contracts._registry import check
 from nexus_contracts._steps import thinned
@@ -26,6 +26,8 @@ from nexus_core.spi import StoreRole
 
 # Another tenant, whose writes come between.
 THIRD = "t10"
+# Seconds for an erasure or a first write that is held up.
+BRIEFLY = 1.0
 # How long someone who may have to wait is given before the next one moves.
 MOMENT = 0.005
 
@@ -138,9 +140,25 @@ def waited_for(bench: Bench) -> None:
         bench.figures["meetings"] = len(met)
 
 
+def erased_beside(bench: Bench) -> None:
+    """An erasure held up before every line while another scope is written to for the first time,
+    and the other way round."""
+    duels = erasures(bench.spec.role, bench.spec.capabilities)
+    with threads(bench, duels, 2) as sides:
+        for bout in bouts(sides, duels, SCOPE.tenant_id, LINES, BRIEFLY):
+            judge(bench, bout, duels[bout.duel])
+            bench.figures["meetings"] = bench.figures.get("meetings", 0) + 1
+
+
+def unharmed_by_others(bench: Bench) -> None:
+    """What others write meanwhile, and what they erase."""
+    waited_for(bench)
+    erased_beside(bench)
+
+
 for role in StoreRole:
     check(RACED[role].processes)(by_processes)
-    check(RACED[role].waiting)(waited_for)
+    check(RACED[role].waiting)(unharmed_by_others)
     check(RACED[role].beside)(of_kinds("beside"))
 
 check("RAW-050")(of_kinds("replace"))

@@ -16,6 +16,7 @@ def mutants() -> tuple[Mutant, ...]:
         _atoms,
         _audit,
         _filed,
+        _left_behind,
         _mortal,
         _neighbours,
         _neighbours_atoms,
@@ -56,6 +57,7 @@ def mutants() -> tuple[Mutant, ...]:
         _sizes_vectors,
         _raced,
         _mortal,
+        _left_behind,
     )
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
@@ -73,6 +75,7 @@ def legal_variants() -> Mapping[str, BackendHarness]:
         _atoms,
         _audit,
         _filed,
+        _left_behind,
         _raw_legal,
         _raw_locks,
         _raw_versions,
@@ -89,5 +92,6 @@ def legal_variants() -> Mapping[str, BackendHarness]:
         _vectors_states,
         _audit,
         _filed,
+        _left_behind,
     )
     return {name: harness for module in each for name, harness in module.LEGAL.items()}
