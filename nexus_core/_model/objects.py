@@ -63,18 +63,39 @@ class Body:
         self.size = _known_size(source) if size is None else size
 
     def __iter__(self) -> Iterator[bytes]:
+        self._begin()
+        for chunk in _chunks(self._source):
+            self._take(chunk)
+            yield chunk
+        self._end()
+
+    def whole(self) -> bytes | None:
+        """The whole pass at once, where the source is ``bytes``: those very bytes, not copied.
+
+        Raises what the pass raises. ``None`` for any other source, of which nothing is read.
+        """
+        source = self._source
+        if type(source) is not bytes:
+            return None
+        self._begin()
+        self._take(source)
+        self._end()
+        return source
+
+    def _begin(self) -> None:
         if self._started:
             raise InvalidArgumentError("a body can be read only once")
         self._started = True
-        size, limit = self.size, self._limit
-        for chunk in _chunks(self._source):
-            self._hash.update(chunk)
-            read = self.read_size = self.read_size + len(chunk)
-            if limit is not None and read > limit:
-                raise QuotaExceededError(f"the body is larger than the limit of {limit} bytes")
-            if size is not None and read > size:
-                raise ChecksumMismatchError("the body has another size than was declared")
-            yield chunk
+
+    def _take(self, chunk: bytes) -> None:
+        read = self.read_size = self.read_size + len(chunk)
+        if self._limit is not None and read > self._limit:
+            raise QuotaExceededError(f"the body is larger than the limit of {self._limit} bytes")
+        if self.size is not None and read > self.size:
+            raise ChecksumMismatchError("the body has another size than was declared")
+        self._hash.update(chunk)
+
+    def _end(self) -> None:
         if self.size is not None and self.size != self.read_size:
             raise ChecksumMismatchError("the body has another size than was declared")
         self._done = True

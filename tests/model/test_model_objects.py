@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from nexus_core._model.errors import (
     ChecksumMismatchError,
     InvalidArgumentError,
+    QuotaExceededError,
     RangeNotSatisfiableError,
 )
 from nexus_core._model.objects import CHUNK, Body, ByteRange
@@ -181,6 +182,43 @@ def test_what_is_not_bytes_is_refused(source: Callable[[], Any]) -> None:
     """Text, other pieces, and a file that has nothing yet are refused, never cut short silently."""
     with pytest.raises(InvalidArgumentError):
         list(Body(source()))
+
+
+@pytest.mark.parametrize("size", [0, 1, len(DATA)])
+def test_bytes_are_read_at_once(size: int) -> None:
+    """The pass over bytes can be made at once: it gives those very bytes, hashed and counted."""
+    data = DATA[:size]
+    body = Body(data, size=size, sha256=hashlib.sha256(data).hexdigest(), limit=size)
+    assert body.whole() is data
+    assert (body.sha256, body.read_size) == (hashlib.sha256(data).hexdigest(), size)
+    with pytest.raises(InvalidArgumentError):
+        body.whole()
+    with pytest.raises(InvalidArgumentError):
+        list(body)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SOURCES if kind != "bytes"])
+def test_only_bytes_are_read_at_once(kind: str) -> None:
+    """Of what is not bytes, or could change, nothing is read at once, and the pass is still due."""
+    body = Body(SOURCES[kind](DATA))
+    assert body.whole() is None
+    assert b"".join(body) == DATA
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"size": 4}, ChecksumMismatchError),
+        ({"size": 6}, ChecksumMismatchError),
+        ({"sha256": "0" * 64}, ChecksumMismatchError),
+        ({"limit": 4}, QuotaExceededError),
+    ],
+)
+def test_what_is_read_at_once_is_verified(wrong: Any, error: type[Exception]) -> None:
+    """Another size or checksum than was declared, or too much, is an error at once."""
+    body = Body(b"bytes", **wrong)
+    with pytest.raises(error):
+        body.whole()
 
 
 def test_a_body_does_not_change_with_its_source() -> None:
