@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -93,8 +94,9 @@ class Lab:
         return self.proofs
 
     def put(self, key: str, data: bytes, scope: Scope = T1, **options: Any) -> ObjectInfo:
-        """Put bytes with plain attributes."""
-        info: ObjectInfo = self.store.put(scope, key, Body(data), attributes(), **options)
+        """Put bytes with plain attributes; many of them come as a file does, through the spool."""
+        body = Body(data if len(data) <= 1 << 20 else io.BytesIO(data))
+        info: ObjectInfo = self.store.put(scope, key, body, attributes(), **options)
         return info
 
     def get(self, key: str, scope: Scope = T1, **options: Any) -> bytes:

@@ -315,6 +315,17 @@ def test_spool_is_bounded(proved: Any) -> None:
     assert list((proved.base / "spool").iterdir()) == []
 
 
+def test_bytes_are_sent_from_where_they_are(proved: Any, plain: Any) -> None:
+    """A body of bytes takes no room in the spool, in one request or in parts, and arrives whole."""
+    proved.reopen(spool_bytes=MIB, multipart_from=6 * MIB, part_bytes=5 * MIB)
+    for count, requests in ((5, 1), (11, 3)):
+        data = bytes(range(256)) * (count * MIB // 256)
+        info = proved.store.put(T1, f"k{count}", Body(data), plain(), if_absent=True)
+        assert [verb.split()[0] for verb in proved.verbs()].count("PUT") == requests
+        assert info.sha256 == hashlib.sha256(data).hexdigest()
+        assert proved.get(f"k{count}") == data
+
+
 def test_buckets_of_their_own(lab: Any, s3_module: Any) -> None:
     """With a bucket for each scope nothing of one is in another's, and no bucket means refusal."""
     buckets = {"t1/dev": "bucket-one", "t10/dev": "bucket-two"}

@@ -85,8 +85,11 @@ class Spooled:
     sha256: str
 
     def whole(self) -> bytes | Window:
-        """All of it, for one request: a library need not ask memory how long it is."""
-        return self.source if isinstance(self.source, bytes) else self.window()
+        """All of it, for one request. A small one as bytes, which cost less than a file of them;
+        larger ones the SDK would copy."""
+        if isinstance(self.source, bytes) and self.size <= _IN_MEMORY:
+            return self.source
+        return self.window()
 
     def window(self, start: int = 0, length: int | None = None) -> Window:
         """The bytes from ``start``, all or ``length`` of them."""
@@ -168,6 +171,10 @@ class _Filled:
         self._disk: AbstractContextManager[Spooled] | None = None
 
     def __enter__(self) -> Spooled:
+        held = self._body.whole()
+        if held is not None:
+            # They are in the caller's memory already, and nobody can change them.
+            return Spooled(held, len(held), self._body.sha256)
         head: list[bytes] = []
         size = 0
         chunks = iter(self._body)
