@@ -106,8 +106,8 @@ def test_gcs_wire_each_request_takes_its_road(lab: Any, road: Any, relay: Any) -
 
 
 def test_gcs_wire_a_small_read_is_one_request(lab: Any, road: Any, relay: Any) -> None:
-    """What is known of an object and its first bytes come together, pinned; the client library
-    asks for each. What follows is asked for by the generation."""
+    """obstore brings what is known of an object with its first bytes, the client library asks for
+    each, and what follows is asked for by the generation."""
     data = bytes(range(256)) * (17 * MIB // 256)
     info = lab.put(road, "k", data)
     relay.asked.clear()

@@ -50,18 +50,17 @@ def staged(
     """
     place = Target(target.bucket, staging_prefix(scope) + secrets.token_hex(16), target.key)
     upload = _Upload(engine, place)
-    checksum = 0
+    summed = _Sum(chunks)
     try:
-        for offset, chunk, last in _pieces(chunks):
-            checksum = extended(checksum, chunk)
-            upload.send(offset, chunk, last=last)
+        for offset, piece, last in _pieces(iter(summed)):
+            upload.send(offset, piece, last=last)
     except BaseException:
         upload.cancel()
         raise
     generation, stored = upload.result()
     source = place.blob(generation)
     try:
-        if stored != spelt(checksum):
+        if stored != spelt(summed.value):
             raise ChecksumMismatchError("the bytes changed on their way to the engine")
         yield source, stored
     finally:
@@ -74,21 +73,37 @@ def staged(
             )
 
 
-def _pieces(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes, bool]]:
-    """Offset, bytes and whether they are the last: all of one size but the last."""
-    held: list[bytes] = []
-    size = offset = 0
+def _pieces(chunks: Iterator[bytes]) -> Iterator[tuple[int, memoryview, bool]]:
+    """Offset, bytes and whether they are the last: all of one size but the last. Each piece is good
+    until the next is asked for."""
+    piece = memoryview(bytearray(INLINE))
+    filled = offset = 0
     for chunk in chunks:
-        held.append(chunk)
-        size += len(chunk)
-        # Something must be left for the last piece, which says how long all is.
-        while size > INLINE:
-            joined = b"".join(held)
-            yield offset, joined[:INLINE], False
-            held = [joined[INLINE:]]
-            size -= INLINE
-            offset += INLINE
-    yield offset, b"".join(held), True
+        rest = memoryview(chunk)
+        while rest:
+            # Something must be left for the last piece, which says how long all is.
+            if filled == INLINE:
+                yield offset, piece, False
+                offset += INLINE
+                filled = 0
+            part = rest[: INLINE - filled]
+            piece[filled : filled + len(part)] = part
+            filled += len(part)
+            rest = rest[len(part) :]
+    yield offset, piece[:filled], True
+
+
+class _Sum:
+    """The checksum of chunks that go by."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self.value = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.value = extended(self.value, chunk)
+            yield chunk
 
 
 class _Upload:
@@ -100,11 +115,11 @@ class _Upload:
         self._address: str | None = None
         self._made: dict[str, Any] | None = None
 
-    def send(self, offset: int, chunk: bytes, *, last: bool) -> None:
+    def send(self, offset: int, piece: memoryview, *, last: bool) -> None:
         """Send a piece until the engine has all of it; raises an error of the tree."""
         if self._address is None:
             self._address = self._engine.patience.told(self._begin, Outcome.NOT_APPLIED)
-        end = offset + len(chunk)
+        end = offset + len(piece)
         there = offset
         turn = 0
         while self._made is None and (there < end or last):
@@ -112,7 +127,7 @@ class _Upload:
             failure = Failure(Kind.BUSY)
             before = there
             try:
-                there = once(partial(self._put, chunk[there - offset :], there, total))
+                there = once(partial(self._put, piece[there - offset :], there, total))
             except Failure as failed:
                 failure = failed
             if there > before or self._made is not None:
@@ -137,19 +152,21 @@ class _Upload:
             )
         )
 
-    def _put(self, data: bytes, start: int, total: str) -> int:
+    def _put(self, data: memoryview, start: int, total: str) -> int:
         span = f"{start}-{start + len(data) - 1}" if data else "*"
         return self._request(data, f"bytes {span}/{total}")
 
     def _ask(self, total: str) -> int:
         """How much the engine has, where an answer was lost."""
         try:
-            return self._engine.patience.repeat(lambda: self._request(b"", f"bytes */{total}"))
+            return self._engine.patience.repeat(
+                lambda: self._request(memoryview(b""), f"bytes */{total}")
+            )
         except Failure as failure:
             error = self._failed(failure)
         raise error
 
-    def _request(self, data: bytes, span: str) -> int:
+    def _request(self, data: memoryview, span: str) -> int:
         """One request of the session; return how many bytes the engine has from the first on."""
         answer = self._engine.session().put(
             self._address,

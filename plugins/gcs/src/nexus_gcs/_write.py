@@ -95,10 +95,12 @@ def put(
 ) -> ObjectInfo:
     """See ``RawBackend.put``."""
     chunks = iter(body)
-    first = bytearray()
+    first: list[bytes] = []
+    size = 0
     for chunk in chunks:
-        first += chunk
-        if len(first) > INLINE:
+        first.append(chunk)
+        size += len(chunk)
+        if size > INLINE:
             return _put_large(
                 engine,
                 scope,
@@ -108,7 +110,7 @@ def put(
                 attributes=attributes,
                 condition=condition,
             )
-    data = bytes(first)
+    data = first[0] if len(first) == 1 else b"".join(first)
     creating = engine.wire(target.name) is not None and not condition.generation
     sealed = Sealed.of(
         attributes,
@@ -137,9 +139,9 @@ def put(
     return settle(engine, target, condition, sealed, send)
 
 
-def _onward(first: bytearray, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield bytes(first)
-    first.clear()
+def _onward(first: list[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    while first:
+        yield first.pop(0)
     yield from chunks
 
 
