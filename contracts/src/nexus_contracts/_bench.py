@@ -125,6 +125,7 @@ class Bench:
     trail: Trail = attrs.field(factory=Trail)
     _folders: list[Path] = attrs.field(factory=list)
     _open: list[Backend] = attrs.field(factory=list)
+    _abandoned: list[Backend] = attrs.field(factory=list)
     _ground: Path | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -210,8 +211,15 @@ class Bench:
             self.release(place.store)
             shutil.rmtree(namespace.path, ignore_errors=True)
 
+    def abandon(self, store: Any) -> None:
+        """Never close a store of which a call does not return: closing might not return either."""
+        self._open.remove(store.backend)
+        self._abandoned.append(store.backend)
+
     def release(self, store: Any) -> None:
         """Close a store before the check is over."""
+        if any(store.backend is each for each in self._abandoned):
+            return
         self._open.remove(store.backend)
         # Not through the watch: what is remembered as the last call is the check's own.
         store.backend.close()

@@ -43,6 +43,10 @@ class Ref:
     call: int
     path: tuple[str | int, ...] = ()
 
+    def __repr__(self) -> str:
+        part = "".join(f"{step} of " for step in reversed(self.path))
+        return f"<{part}what call {self.call} returned>"
+
 
 @attrs.frozen
 class Call:
@@ -70,14 +74,17 @@ def named(scope: Scope) -> str:
 
 Perform = Callable[[Any, Call, Mapping[int, Any]], Any]
 Transcript = list[tuple[int, Any]]
+Numbered = tuple[int, Call]
 
 
 @attrs.define
 class Account:
-    """What one scope saw in a run: its answers, renamed, and the names' own values by field."""
+    """What was seen in a run: the answers, renamed, and the names' own values by field; and the
+    numbers of all calls that raised."""
 
     answers: Transcript = attrs.field(factory=list)
     tokens: dict[str, list[Any]] = attrs.field(factory=dict)
+    raised: set[int] = attrs.field(factory=set)
 
 
 def perform(backend: Any, call: Call, results: Mapping[int, Any]) -> Any:
@@ -89,11 +96,11 @@ def perform(backend: Any, call: Call, results: Mapping[int, Any]) -> Any:
 
 def transcript(
     place: Place,
-    calls: Sequence[tuple[int, Call]],
-    subject: Scope,
+    calls: Sequence[Numbered],
+    seen_by: Callable[[Numbered], bool],
     how: Perform = perform,
 ) -> Account:
-    """Make the calls in order, and write down what the subject saw, renamed."""
+    """Make the calls in order, and write down what those of them saw that count, renamed."""
     backend = place.store
     results: dict[int, Any] = {}
     names: dict[tuple[str, Any], str] = {}
@@ -104,13 +111,14 @@ def transcript(
             continue
         try:
             results[number] = how(backend, call, results)
-            answer = plain(results[number], names) if call.scope == subject else None
+            answer = plain(results[number], names) if seen_by((number, call)) else None
         except NexusError as error:
+            seen.raised.add(number)
             answer = ("raised", type(error).__name__, str(error), error.code, _details(error))
         except UnresolvedError:
             # A reference to a call that failed: the same call fails the same way when replayed.
             answer = ("unresolved",)
-        if call.scope == subject:
+        if seen_by((number, call)):
             seen.answers.append((number, answer))
     for field, value in names:
         seen.tokens.setdefault(field, []).append(value)
@@ -134,19 +142,24 @@ def interference(
     The violation shows the smallest schedule found that still leaks.
     """
     numbered = list(enumerate(calls))
-    own = [(number, call) for number, call in numbered if call.scope == subject]
 
-    def run(part: Sequence[tuple[int, Call]]) -> Account:
+    def its_own(pair: Numbered) -> bool:
+        return pair[1].scope == subject
+
+    def run(part: Sequence[Numbered]) -> Account:
         # Closed at once: a large schedule is run many times over while it is made smaller.
         with bench.fresh_place() as place:
-            return transcript(place, part, subject, how)
+            return transcript(place, part, its_own, how)
+
+    own = list(filter(its_own, numbered))
 
     before, beside, after = run(own), run(numbered), run(own)
     if before.answers != after.answers:
         raise Indeterminate("one scope alone, twice, saw different things; nothing can be said")
     bench.figures["two_run_calls"] = bench.figures.get("two_run_calls", 0) + len(calls)
     if beside.answers != before.answers:
-        raise _told(numbered, subject, run, (before, beside), bench.effort)
+        who = f"{named(subject)} could tell what other scopes did"
+        raise told_apart(numbered, Eyes(its_own, run, who), (before, beside), bench.effort)
     for field in before.tokens:
         lost = changed(*(each.tokens.get(field, []) for each in (before, beside, after)))
         if lost is not None:
@@ -194,12 +207,31 @@ def _steps(values: Sequence[Any]) -> list[int] | None:
     return [right - left for left, right in pairwise(numbers)] if len(numbers) > 2 else None
 
 
-def _told(
-    calls: list[tuple[int, Call]],
-    subject: Scope,
-    run: Callable[[Sequence[tuple[int, Call]]], Account],
-    found: tuple[Account, Account],
-    effort: int,
+@attrs.frozen
+class Eyes:
+    """Whose answers are compared, how a schedule is run for them, and what it means if they differ.
+
+    ``lawful`` says whether a smaller schedule's run may still be held against the law at all.
+    """
+
+    kept: Callable[[Numbered], bool]
+    run: Callable[[Sequence[Numbered]], Account]
+    who: str
+    otherwise: str = "alone"
+    lawful: Callable[[Sequence[Numbered], Account], bool] = lambda _part, _account: True
+
+    def both(self, part: Sequence[Numbered]) -> tuple[Account, Account]:
+        """The part without all others, and with them."""
+        return self.run(list(filter(self.kept, part))), self.run(part)
+
+    def leaks(self, part: Sequence[Numbered]) -> bool:
+        """Whether the answers differ."""
+        alone, beside = self.both(part)
+        return beside.answers != alone.answers and self.lawful(part, beside)
+
+
+def told_apart(
+    calls: Sequence[Numbered], eyes: Eyes, found: tuple[Account, Account], effort: int
 ) -> Violation:
     """The violation for a schedule that leaks, with the smallest part of it that still does."""
     alone, beside = found
@@ -208,23 +240,31 @@ def _told(
         for (number, right), (_, wrong) in zip(alone.answers, beside.answers, strict=True)
         if right != wrong
     )
-    smallest = _shrunk([pair for pair in calls if pair[0] <= first], subject, run, effort)
-    own = [pair for pair in smallest if pair[1].scope == subject]
-    expected, seen = run(own).answers, run(smallest).answers
-    for (number, right), (_, wrong) in zip(expected, seen, strict=True):
+    smallest = _shrunk([pair for pair in calls if pair[0] <= first], eyes, effort)
+    expected, seen = eyes.both(smallest)
+    for (number, right), (_, wrong) in zip(expected.answers, seen.answers, strict=True):
         if right != wrong:
-            words = "\n".join(f"  {call.words()}" for _, call in smallest)
+            words = "\n".join(_listed(smallest))
             where, theirs, own_value = parting(wrong, right)
             return Violation(
-                f"{named(subject)} could tell what other scopes did. The smallest schedule that "
+                f"{eyes.who}. The smallest schedule that "
                 f"was found:\n{words}\nIn the call {dict(calls)[number].words()}\n"
                 f"{f'  at {where}' + chr(10) if where else ''}"
-                f"  it saw  {short(theirs, 400)}\n  alone   {short(own_value, 400)}"
+                f"  it saw  {short(theirs, 400)}\n  {eyes.otherwise}   {short(own_value, 400)}"
             )
     return Violation(
-        f"{named(subject)} could tell what other scopes did, in a way that did not repeat: the "
+        f"{eyes.who}, in a way that did not repeat: the "
         "backend keeps something from one store to the next, in its module perhaps"
     )
+
+
+def _listed(calls: Sequence[Numbered]) -> list[str]:
+    """The calls in words, with the numbers of those whose answers others use."""
+    given = [value for _, call in calls for value in (*call.args, *call.kwargs.values())]
+    used = {value.call for value in given if isinstance(value, Ref)}
+    return [
+        f"  {call.words()}{f' (call {number})' if number in used else ''}" for number, call in calls
+    ]
 
 
 def parting(left: Any, right: Any) -> tuple[str, Any, Any]:
@@ -243,25 +283,15 @@ def parting(left: Any, right: Any) -> tuple[str, Any, Any]:
     return "", left, right
 
 
-def _shrunk(
-    calls: list[tuple[int, Call]],
-    subject: Scope,
-    run: Callable[[Sequence[tuple[int, Call]]], Account],
-    budget: int,
-) -> list[tuple[int, Call]]:
+def _shrunk(calls: list[Numbered], eyes: Eyes, budget: int) -> list[Numbered]:
     """Drop calls as long as the difference stays: whole scopes, then pieces, large ones first.
 
     Makes about ``budget`` calls on the way.
     """
-
-    def leaks(part: list[tuple[int, Call]]) -> bool:
-        own = [pair for pair in part if pair[1].scope == subject]
-        return run(part).answers != run(own).answers
-
-    for other in {call.scope: None for _, call in calls if call.scope != subject}:
+    for other in {pair[1].scope: None for pair in calls if not eyes.kept(pair)}:
         candidate = [pair for pair in calls if pair[1].scope != other]
         budget -= 10 + len(candidate)
-        if budget > 0 and leaks(candidate):
+        if budget > 0 and eyes.leaks(candidate):
             calls = candidate
     size = max(1, len(calls) // 2)
     while size >= 1 and budget > 0:
@@ -269,7 +299,7 @@ def _shrunk(
         while start < len(calls) and budget > 0:
             candidate = calls[:start] + calls[start + size :]
             budget -= 10 + len(candidate)
-            if candidate and leaks(candidate):
+            if candidate and eyes.leaks(candidate):
                 calls = candidate
             else:
                 start += size

@@ -10,6 +10,7 @@ from nexus_contracts._catalogue.audit import AUDIT
 from nexus_contracts._catalogue.places import placed
 from nexus_contracts._catalogue.raced import raced
 from nexus_contracts._catalogue.raw import RAW
+from nexus_contracts._catalogue.refused import refused
 from nexus_contracts._catalogue.shared import shared
 from nexus_contracts._catalogue.vectors import VECTORS
 from nexus_contracts._requirements import Requirement
@@ -21,7 +22,11 @@ __all__ = ["catalogue", "catalogue_hash"]
 @cache
 def catalogue() -> tuple[Requirement, ...]:
     """All requirements in order of role and id; raises if an id is there twice for one role."""
-    common = [each for role in StoreRole for each in (*shared(role), *placed(role), *raced(role))]
+    common = [
+        each
+        for role in StoreRole
+        for each in (*shared(role), *placed(role), *raced(role), *refused(role))
+    ]
     found = (*RAW, *ATOMS, *VECTORS, *AUDIT, *common)
     ids = [requirement.id for requirement in found]
     if len(set(ids)) != len(ids):

@@ -64,8 +64,8 @@ def shared(role: StoreRole) -> tuple[Requirement, ...]:
             id=ids.erased,
             role=role,
             level=Level.MUST,
-            sentence="After erase nothing that the scope stored is found below the interface, "
-            "neither values nor ids nor metadata.",
+            sentence="After erase nothing that the scope stored, or that was refused to it, is "
+            "found below the interface, neither values nor ids nor metadata.",
             rationale="What a query no longer shows is still in the file that is copied, backed up "
             "or seized.",
         ),

@@ -37,6 +37,7 @@ _MODULES = (
     "duels",
     "faults",
     "places",
+    "refused",
     "streams",
 )
 

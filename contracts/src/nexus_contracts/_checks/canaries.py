@@ -18,6 +18,7 @@ import attrs
 from nexus_contracts._bench import SCOPES, Bench
 from nexus_contracts._catalogue.shared import IDS
 from nexus_contracts._checks import atoms, audit, raw, vectors
+from nexus_contracts._checks.refused import attempt
 from nexus_contracts._redact import secrets_of
 from nexus_contracts._registry import check
 from nexus_contracts._twins import plain
@@ -326,24 +327,29 @@ def _through_the_core(bench: Bench, store: Any, planted: Sequence[Canary]) -> No
 
 
 def erased_without_trace(bench: Bench) -> None:
-    """Plant, replace, delete and erase in one scope beside others; look by the back door."""
+    """Be refused, plant, replace, delete and erase in one scope beside others; look by the back
+    door."""
     namespace = bench.provisioned()
     door = bench.back_door(namespace)
     assert door is not None
     plant, _ = ways(bench)
     scopes = bench.cast(3)
     planted, again = canaries(bench, scopes), canaries(bench, scopes[:1])
+    refused = f"canaryr{bench.random.randbytes(8).hex()}"
     store = bench.open(namespace)
+    attempt(bench, store, scopes[0], scopes[1:], refused)
     for own in (*planted, *again):
         plant(store, own)
-    gone = [text for own in (planted[0], *again) for text in own.told]
+    gone = [refused, *(text for own in (planted[0], *again) for text in own.told)]
     before = places(door.snapshot(), gone)
     bench.figures["places_before_erase"] = len(before)
     store.erase(planted[0].scope)
     for moment in ("after erase", "after erase and close"):
-        left = places(door.snapshot(), gone)
+        found = door.snapshot()
+        left = places(found, gone)
+        what = "was refused" if places(found, [refused]) else "was stored"
         bench.expect(
-            not left, f"{moment} {len(left)} places below the store still hold what was stored"
+            not left, f"{moment} {len(left)} places below the store still hold what {what}"
         )
         store.close()
     for own in planted[1:]:

@@ -27,6 +27,7 @@ def mutants() -> tuple[Mutant, ...]:
         _raw_locks,
         _raw_signed,
         _raw_versions,
+        _refused,
         _sequences,
         _sizes_atoms,
         _sizes_audit,
@@ -58,6 +59,7 @@ def mutants() -> tuple[Mutant, ...]:
         _raced,
         _mortal,
         _left_behind,
+        _refused,
     )
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
