@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,20 @@ def test_gcs_only_a_key_signs(lab: Any) -> None:
     store = lab.build(identity="anonymous", key=None)
     with pytest.raises(UnsupportedError):
         store.presign_get(Scope("acme", "prod"), "k", expires_in=60)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2026-11-21T10:00:00Z", "2026-11-21T10:00:00.5Z", "2026-11-21T10:00:00.123Z"),
+        *("2026-11-21T10:00:00.123456Z", "2026-11-21T10:00:00.123456789Z"),
+    ],
+)
+def test_gcs_times_are_what_the_library_reads(text: str) -> None:
+    """A time of the engine's is the one that the client library reads in it, to the microsecond."""
+    from google.cloud.storage import Blob  # type: ignore[import-untyped]  # it brings no types
+    from nexus_gcs._record import entry_of
+
+    blob = Blob("name", None)
+    blob._properties |= {"generation": "1", "size": "0", "timeCreated": text}
+    assert datetime.fromtimestamp(entry_of("k", blob).modified_at / 1e6, UTC) == blob.time_created
