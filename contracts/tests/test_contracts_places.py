@@ -16,6 +16,7 @@ from nexus_contracts._catalogue.places import PLACED
 from nexus_contracts._engine import run_one
 from nexus_contracts._streams import overheard
 from nexus_contracts._verdict import Outcome, Status
+from nexus_contracts.zoo._damaged import any_mark, marked_harness
 from nexus_contracts.zoo._places import placed_harness
 
 from nexus_core.spi import StoreRole
@@ -33,6 +34,48 @@ def test_contracts_an_honest_place_passes(role: StoreRole) -> None:
     for name in attrs.astuple(PLACED[role]):
         found = outcome(placed_harness(role), name)
         assert (found.status, found.message) == (Status.PASSED, ""), name
+
+
+@pytest.mark.parametrize("role", list(StoreRole))
+def test_contracts_a_mark_that_is_read_passes(role: StoreRole) -> None:
+    """A store that reads its mark before every call passes, whatever becomes of a file beside it
+    that nobody reads."""
+    for name in attrs.astuple(PLACED[role]):
+        found = outcome(marked_harness(role), name)
+        assert (found.status, found.message) == (Status.PASSED, ""), name
+
+
+def test_contracts_a_place_without_a_back_door_is_not_damaged() -> None:
+    """Where nobody can write below the store, that it reads its mark is a gap."""
+    harness = attrs.evolve(marked_harness(StoreRole.RAW), reality="real", back_door=None)
+    found = outcome(harness, PLACED[StoreRole.RAW].damaged)
+    assert found.status is Status.NOT_RUN
+    assert "nothing can be damaged" in found.message
+
+
+def test_contracts_a_back_door_that_cannot_write_damages_nothing() -> None:
+    """What an engine does not let anybody write under a name is not tried there."""
+
+    @attrs.frozen
+    class Door:
+        """Shows files, and fails to write any."""
+
+        behind: FolderBackDoor
+
+        def snapshot(self) -> Mapping[str, bytes]:
+            return self.behind.snapshot()
+
+        def write(self, name: str, data: bytes) -> None:
+            raise OSError(f"{name} takes no {len(data)} bytes")
+
+        def remove(self, name: str) -> None:
+            self.behind.remove(name)
+
+    harness = attrs.evolve(
+        marked_harness(StoreRole.RAW, reads=any_mark),
+        back_door=lambda namespace: Door(FolderBackDoor(namespace.path / "store")),
+    )
+    assert outcome(harness, PLACED[StoreRole.RAW].damaged).status is Status.PASSED
 
 
 def test_contracts_a_place_that_nobody_takes_away_is_not_tested() -> None:

@@ -28,7 +28,10 @@ PROCESS: Final = (("DUR", 2), ("DUR", 3), ("DUR", 4), ("DUR", 5))
 BELOW: Final = ("RAW-066", "ATOM-066", "VEC-066", "AUD-045")
 ERASED: Final = frozenset((*(each.erased for each in IDS.values()), *BELOW))
 GONE: Final = frozenset(each.gone for each in PLACED.values())
-PLACES: Final = GONE | {name for each in PLACED.values() for name in (each.bare, each.again)}
+DAMAGED: Final = frozenset(each.damaged for each in PLACED.values())
+PLACES: Final = (
+    GONE | DAMAGED | {name for each in PLACED.values() for name in (each.bare, each.again)}
+)
 FAULTS: Final = frozenset(each.faults for each in IDS.values())
 
 
@@ -67,6 +70,8 @@ def gap(bench: Bench, requirement: Requirement) -> Gap | None:
         )
     if kind in PROCESS:
         return _of_processes(bench)
+    if requirement.id in DAMAGED and harness.back_door is None:
+        return Gap(bare, "the harness has no back_door, so that nothing can be damaged")
     if requirement.id in ERASED and harness.back_door is None:
         return Gap(
             bare, "the harness has no back_door, so that nobody sees what is left below the store"

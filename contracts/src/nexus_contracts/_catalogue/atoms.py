@@ -251,4 +251,20 @@ ATOMS: Final[tuple[Requirement, ...]] = (
         level=Level.UNTESTED,
         reason="it needs a machine whose power can be cut, or a disk that drops unsynced writes",
     ),
+    _atom(
+        "ATOM-091",
+        "Ids, nodes of edges and texts of the greatest length that differ in one character only, "
+        "wherever it is, are told apart by every call that takes one, in every collection, in one "
+        "scope and in several.",
+        "Ids are derived or numbered: they begin alike, or end alike, and what is compared in part "
+        "gives one thing for another.",
+    ),
+    _atom(
+        "ATOM-092",
+        "A filter is answered by the type of its values, whatever was asked before, here or in "
+        "another scope: True is not 1, 1 is not '1', and empty is not absent; also where it "
+        "matches all records, none, or one.",
+        "What is kept under a value is found under all values that equal it, and in Python True "
+        "equals 1.",
+    ),
 )

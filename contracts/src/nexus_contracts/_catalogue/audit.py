@@ -210,4 +210,11 @@ AUDIT: Final[tuple[Requirement, ...]] = (
         level=Level.UNTESTED,
         reason="it needs a machine whose power can be cut, or a disk that drops unsynced writes",
     ),
+    _aud(
+        "AUD-091",
+        "Operations and subjects' tags of the greatest length that differ in one character only, "
+        "wherever it is, are told apart by every call, in one scope and in several.",
+        "Operations of one millisecond begin alike, and an outcome that settles another's intent "
+        "leaves an effect without account.",
+    ),
 )

@@ -19,13 +19,12 @@ class Placed:
     gone: str
     again: str
     beside: str
+    damaged: str
     streams: str
 
 
 PLACED: Final[Mapping[StoreRole, Placed]] = {
-    role: Placed(
-        f"CFG-{digit}10", f"CFG-{digit}11", f"CFG-{digit}12", f"CFG-{digit}13", f"SEC-{digit}10"
-    )
+    role: Placed(*(f"CFG-{digit}{number}" for number in range(10, 15)), streams=f"SEC-{digit}10")
     for digit, role in enumerate(StoreRole, 1)
 }
 
@@ -70,6 +69,17 @@ def placed(role: StoreRole) -> tuple[Requirement, ...]:
             "make lies where the settings say.",
             rationale="What lies beside the place is in no backup, is found by no erasure, and "
             "meets other stores'.",
+        ),
+        Requirement(
+            id=ids.damaged,
+            role=role,
+            level=Level.MUST,
+            sentence="What provisioning made to know the place by is read whole: where it is "
+            "emptied, cut off, changed or exchanged for somebody else's, check says so, a scope "
+            "that has nothing there is refused by every call with an error that claims nothing, "
+            "what was stored is answered for as before or not at all, and nothing is written.",
+            rationale="Two mounts are easily exchanged, and a mark that nobody reads lets a store "
+            "work in the place of another.",
         ),
         Requirement(
             id=ids.streams,

@@ -440,4 +440,11 @@ RAW: Final[tuple[Requirement, ...]] = (
         level=Level.UNTESTED,
         reason="it needs a machine whose power can be cut, or a disk that drops unsynced writes",
     ),
+    _raw(
+        "RAW-091",
+        "Keys and names of metadata of the greatest length that differ in one character only, "
+        "wherever it is, are told apart by every call that takes one, in one scope and in several.",
+        "Ids are derived or numbered: they begin alike, or end alike, and what is compared in part "
+        "gives one thing for another.",
+    ),
 )

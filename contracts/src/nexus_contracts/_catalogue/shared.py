@@ -103,7 +103,7 @@ def shared(role: StoreRole) -> tuple[Requirement, ...]:
             level=Level.MUST,
             sentence="Nothing that a scope stores, in value, id or metadata, is found in what "
             "another sees, in errors, in logs or in the audit trail, nor, where each scope has "
-            "files of its own, in another's file.",
+            "files of its own, in another's file; nor, in logs, a name or a filter's value.",
             rationale="Leaks that no answer shows come to light in a log or a backup.",
         ),
         Requirement(

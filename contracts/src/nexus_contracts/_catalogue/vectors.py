@@ -289,4 +289,28 @@ VECTORS: Final[tuple[Requirement, ...]] = (
         level=Level.UNTESTED,
         reason="it needs a machine whose power can be cut, or a disk that drops unsynced writes",
     ),
+    _vec(
+        "VEC-091",
+        "Ids, names of indexes and fields, and texts, of the greatest length that differ in one "
+        "character only, wherever it is, are told apart by every call that takes one, in one scope "
+        "and in several.",
+        "Ids are derived or numbered: they begin alike, or end alike, and what is compared in part "
+        "gives one thing for another.",
+    ),
+    _vec(
+        "VEC-092",
+        "A filter is answered by the type that its field has in this index, whatever was asked of "
+        "others before, here or in another scope: True is not 1, 1 is not '1', and empty is not "
+        "absent.",
+        "What is kept under a field and a value is found under all values that equal it, and in "
+        "Python True equals 1.",
+    ),
+    _vec(
+        "VEC-093",
+        "An index that a filter empties stays an index; one that is empty is dropped in its own "
+        "scope and version alone; and a delete_where of all rows, of one or of none takes exactly "
+        "those.",
+        "Where everything goes, or nothing is left, stores take a shorter way, and lose the scope "
+        "there.",
+    ),
 )

@@ -23,6 +23,8 @@ _MODULES = (
     "audit_isolation",
     "common",
     "models",
+    "matching",
+    "names",
     "survey_atoms",
     "survey_audit",
     "survey_raw",
@@ -38,6 +40,7 @@ _MODULES = (
     "faults",
     "places",
     "refused",
+    "damaged",
     "streams",
 )
 

@@ -40,16 +40,18 @@ Calls = list[tuple[str, Callable[[], object]]]
 
 @attrs.frozen
 class Canary:
-    """One scope's texts. ``name`` is used in ids and keys, which others may ask for by name."""
+    """One scope's texts. ``name`` is used in ids and keys, which others may ask for by name, and
+    ``label`` as the name of an index, of a field and of metadata."""
 
     scope: Scope
     name: str
     value: str
     meta: str
+    label: str
 
     @property
     def told(self) -> tuple[str, ...]:
-        """All of them."""
+        """All that is stored."""
         return self.name, self.value, self.meta
 
 
@@ -59,7 +61,7 @@ def canaries(bench: Bench, scopes: Sequence[Scope]) -> list[Canary]:
     def text(kind: str) -> str:
         return f"canary{kind}{bench.random.randbytes(8).hex()}"
 
-    return [Canary(scope, text("n"), text("v"), text("m")) for scope in scopes]
+    return [Canary(scope, *map(text, "nvml")) for scope in scopes]
 
 
 class Listener(logging.Handler):
@@ -75,6 +77,17 @@ class Listener(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             self.heard.append(repr(vars(record.exc_info[1])))
 
+    def attend(self) -> None:
+        """Listen to those loggers too that are there by now and pass nothing on. Idempotent."""
+        for each in _loggers():
+            if not each.propagate:
+                each.addHandler(self)
+
+
+def _loggers() -> list[logging.Logger]:
+    found = list(logging.root.manager.loggerDict.values())
+    return [each for each in found if isinstance(each, logging.Logger)]
+
 
 @contextmanager
 def listening() -> Iterator[Listener]:
@@ -84,10 +97,12 @@ def listening() -> Iterator[Listener]:
     root.addHandler(listener)
     root.setLevel(logging.DEBUG)
     logging.disable(logging.NOTSET)
+    listener.attend()
     try:
         yield listener
     finally:
-        root.removeHandler(listener)
+        for each in (root, *_loggers()):
+            each.removeHandler(listener)
         root.setLevel(level)
         logging.disable(disabled)
 
@@ -96,7 +111,7 @@ def listening() -> Iterator[Listener]:
 
 
 def _raw_plant(store: Any, own: Canary) -> None:
-    given = raw.attributes(m=own.meta)
+    given = raw.attributes(**{own.label: own.meta})
     store.put(own.scope, own.name, Body(own.value.encode() * 3), given)
     store.put(own.scope, f"k/{own.name}", Body(own.value.encode()), given)
 
@@ -124,6 +139,8 @@ def _atoms_ask(store: Any, own: Canary, key: str) -> Calls:
     return [
         ("query", lambda: store.query(scope, "atoms", None)),
         ("query", lambda: store.query(scope, "atoms", Eq("kind", "absent"))),
+        ("query", lambda: store.query(scope, "atoms", Eq("kind", own.meta), after=own.name)),
+        ("count", lambda: store.count(scope, "atoms", Eq("kind", own.value))),
         ("get", lambda: store.get(scope, "atoms", [key])),
         ("walk", lambda: store.walk(scope, [key], "down", max_depth=9, limit=99)),
         ("commit", lambda: store.commit(scope, [Replace(new)])),
@@ -153,7 +170,25 @@ def _vectors_ask(store: Any, own: Canary, key: str) -> Calls:
         ("scan", lambda: store.scan(scope, ref)),
         ("list_indexes", lambda: store.list_indexes(scope)),
         ("get_index", lambda: store.get_index(scope, "absent", 1)),
+        ("count", lambda: store.count(scope, ref, Eq("label", own.value))),
+        ("query", lambda: vectors.hits(store, ref, asked, where=Eq("label", own.value), **options)),
+        ("delete_where", lambda: store.delete_where(scope, ref, Eq("label", own.name))),
     ]
+
+
+def _labelled(bench: Bench, store: Any, own: Canary) -> None:
+    """An index and a field that are named like nothing else, asked by, emptied and dropped."""
+    scope, asked = own.scope, [1.0, 0.0]
+    shape = vectors.definition(bench, 2, name=own.label, fields={own.label: "str"})
+    ref = store.create_index(scope, shape)
+    store.upsert(scope, ref, vectors.batch({own.name: asked}, {own.name: {own.label: own.value}}))
+    for where in (Eq(own.label, own.value), Eq(own.label, own.meta)):
+        vectors.hits(store, ref, asked, where=where, scope=scope, include_fields=True)
+        store.count(scope, ref, where)
+        store.delete_where(scope, ref, where)
+    store.delete(scope, ref, [own.name])
+    store.get_index(scope, own.label, 1)
+    store.drop_index(scope, ref)
 
 
 def _audit_plant(store: Any, own: Canary) -> None:
@@ -209,17 +244,25 @@ def stay_at_home(bench: Bench) -> None:
     hidden = [*secrets_of(bench.harness, namespace)]
     with listening() as log:
         store = bench.open(namespace)
+        log.attend()
         for own in planted:
             plant(store, own)
+        log.attend()
         for own in planted:
             others = [each for each in planted if each is not own]
             foreign = [text for each in others for text in each.told]
             for key in (own.name, *(each.name for each in others)):
+                log.attend()
                 for name, call in ask(store, own, key):
                     _asked(bench, own, (name, call, key), foreign, hidden)
         _files_are_apart(bench, namespace, planted)
-        _through_the_core(bench, store, planted)
+        if bench.spec.role is StoreRole.VECTORS:
+            for own in planted[:2]:
+                _labelled(bench, store, own)
+        planted += _through_the_core(bench, store, planted)
     _not_in(bench, log.heard, [t for own in planted for t in (own.value, own.meta)], "the log")
+    ids = [t for own in planted for t in (own.name, own.label)]
+    _not_in(bench, log.heard, ids, "the log", what="a key, an id or a name that a caller gave")
     _not_in(bench, log.heard, hidden, "the log", what="a secret or place of the settings")
 
 
@@ -292,8 +335,11 @@ def _files_are_apart(bench: Bench, namespace: Any, planted: Sequence[Canary]) ->
         )
 
 
-def _through_the_core(bench: Bench, store: Any, planted: Sequence[Canary]) -> None:
-    """All four handles in two scopes; then the whole trail, and what the other scope is told."""
+def _through_the_core(bench: Bench, store: Any, planted: Sequence[Canary]) -> list[Canary]:
+    """All four handles in two scopes; then the whole trail, and what the other scope is told.
+
+    Gives what was planted there.
+    """
     metrics = getattr(bench.spec.capabilities, "metrics", {"l2sq"})
     metric: Any = min(metrics)
     shape = IndexDefinition(name="core", version=1, dimension=2, metric=metric, embedder="e@1")
@@ -309,7 +355,7 @@ def _through_the_core(bench: Bench, store: Any, planted: Sequence[Canary]) -> No
                     own.value.encode(),
                     kind="data",
                     space="s",
-                    metadata={"m": own.meta},
+                    metadata={own.label: own.meta},
                 )
                 parent = n.assets.register(f"c/{own.name}").id
                 new = [NewAtom(position=0, text=own.value)]
@@ -324,6 +370,7 @@ def _through_the_core(bench: Bench, store: Any, planted: Sequence[Canary]) -> No
             _not_in(bench, [_text(seen)], other.told, f"what the core told {own.scope}")
             _not_in(bench, [_text(trail)], other.told, f"the audit trail of {own.scope}")
             _not_in(bench, [_text(trail)], (own.value, own.meta), "the audit trail")
+    return pair
 
 
 def erased_without_trace(bench: Bench) -> None:

@@ -69,7 +69,7 @@ def bare_place(bench: Bench) -> None:
         return bench.watched(bench.harness.build(namespace, bench.clock, settings))
 
     store = opened()
-    before = _listing(bench)
+    before = listing(bench)
     what = "on a place that was never provisioned"
     _all_refused(bench, namespace, store, known, what)
     _still_nothing(bench, namespace, (store, opened()), before, what)
@@ -87,7 +87,7 @@ def vanished_place(bench: Bench) -> None:
                 each.make()
     bench.expect(not list(store.check()), "check reports a problem of a store that is ready")
     bench.harness.take_away(namespace)
-    before = _listing(bench)
+    before = listing(bench)
     bench.expect(
         list(store.check()),
         "the place is gone, and check still says that the store is ready: it has to look each time",
@@ -102,14 +102,14 @@ def _all_refused(bench: Bench, namespace: Namespace, store: Any, known: Known, w
     hidden = secrets_of(bench.harness, namespace)
     for scope, of_it in ((SCOPE, known), (OTHER, None)):
         for call in calls(bench, store, scope, of_it):
-            before = _listing(bench)
-            wrong = _wrong(call, hidden)
-            made = sorted(_listing(bench) - before)
+            before = listing(bench)
+            wrong = amiss(call, hidden)
+            made = sorted(listing(bench) - before)
             bench.expect(not made, f"{what}, {call.name} made {made[:3]}")
             bench.expect(wrong is None, f"{what}, {call.name} {wrong}")
 
 
-def _wrong(call: Call, hidden: Sequence[str]) -> str | None:
+def amiss(call: Call, hidden: Sequence[str]) -> str | None:
     """What is wrong with how a call ends where it cannot know anything; ``None`` if nothing is."""
     mend = "raise UnavailableError, or what else is the matter"
     try:
@@ -134,7 +134,7 @@ def _still_nothing(
     bench: Bench, namespace: Namespace, stores: tuple[Any, Any], before: set[str], what: str
 ) -> None:
     """The place is as absent as before, for check, for who opens it anew, and from below."""
-    made = sorted(_listing(bench) - before)
+    made = sorted(listing(bench) - before)
     bench.expect(not made, f"{what}, the calls made {made[:3]}")
     store, opened_after = stores
     bench.expect(list(store.check()), f"{what}, after the calls check says that it is ready")
@@ -224,13 +224,13 @@ def _left_to_its_owner(bench: Bench, name: str, *, directory: bool) -> None:
     file = place / "theirs.txt" if directory else place
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(THEIRS)
-    before = _listing(bench)
+    before = listing(bench)
     with suppress(NexusError):
         bench.harness.provision(namespace, bench.clock)
     kind = "a folder" if directory else "a file"
     kept = file.is_file() and file.read_bytes() == THEIRS
     bench.expect(kept, f"provisioning destroyed {kind} that was somebody else's")
-    made = sorted(_listing(bench) - before)
+    made = sorted(listing(bench) - before)
     bench.expect(
         not made or not directory,
         f"provisioning made {made[:3]} among somebody else's things: refuse a folder that is "
@@ -263,12 +263,12 @@ def nothing_beside(bench: Bench) -> None:
 
 
 def _opened_without_trace(bench: Bench, namespace: Namespace, what: str) -> None:
-    before = _listing(bench)
+    before = listing(bench)
     store = bench.open(namespace)
     list(store.check())
-    made = sorted(_listing(bench) - before)
+    made = sorted(listing(bench) - before)
     bench.release(store)
-    made = made or sorted(_listing(bench) - before)
+    made = made or sorted(listing(bench) - before)
     bench.expect(not made, f"opening and checking {what} made {made[:3]}")
 
 
@@ -277,7 +277,7 @@ def _named(bench: Bench, namespace: Namespace, settings: Any, what: str) -> None
     texts = list(_texts(settings))
     names = {part for text in texts for part in re.split(r"[/\\?]", text) if part.strip(".")}
     anywhere = not texts or any((namespace.path / each) == namespace.path for each in texts)
-    for each in sorted(_listing(bench)):
+    for each in sorted(listing(bench)):
         parts = Path(each).parts
         if parts[0] == namespace.path.name:
             parts = parts[1:]
@@ -289,7 +289,7 @@ def _named(bench: Bench, namespace: Namespace, settings: Any, what: str) -> None
         )
 
 
-def _listing(bench: Bench) -> set[str]:
+def listing(bench: Bench) -> set[str]:
     """Every file and folder around the places of this check."""
     return {each.relative_to(bench.ground).as_posix() for each in bench.ground.rglob("*")}
 

@@ -91,7 +91,7 @@ class Way(Protocol):
 
 def honest(store: Any, writes: bool) -> None:  # noqa: ARG001  # one of several
     """Nothing without the place."""
-    if not _ready(store.root):
+    if not store.ready(store.root):
         raise UnavailableError("the place is not there", outcome=Outcome.NOT_APPLIED)
 
 
@@ -148,15 +148,17 @@ def opened(
     runtime: Runtime,
     *,
     trusting: bool = False,
+    ready: Callable[[Path], bool] = _ready,
 ) -> Backend:
     """Open a store of a role, which goes that way; a trusting one checks once."""
     root = runtime.path(config.root)
     store: Any = filed(role, "whole", None, attrs.evolve(runtime, base=root))
     store.root, store.seen, store.checked = root, False, False
+    store.ready = ready
 
     def check() -> Sequence[Problem]:
         store.ensure_open()
-        if (trusting and store.checked) or _ready(root):
+        if (trusting and store.checked) or ready(root):
             store.checked = True
             return ()
         return (Problem(path="root", what="is no folder of this store", fix="run nexus init"),)
