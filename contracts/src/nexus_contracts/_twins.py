@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
+from types import NoneType
 from typing import Any, Final
 
 import attrs
@@ -26,6 +28,8 @@ from nexus_core import NexusError, Scope
 OPAQUE: Final = frozenset(("etag", "version_id", "incarnation"))
 # An engine's clock may tick in seconds: whether two times are equal is chance, and nobody's secret.
 TIMES: Final = frozenset(("modified_at",))
+# Most of what answers are made of.
+_AS_THEY_ARE: Final = frozenset((str, int, float, bool, bytes, NoneType))
 # A call that is none of the backend's: it is closed, and opened on the same place.
 OPEN_AGAIN: Final = "open again"
 # So many values of one kind have to agree in a character before it counts as part of their form.
@@ -343,10 +347,12 @@ def plain(value: Any, names: dict[tuple[str, Any], str], field: str = "") -> Any
         return field
     if field in OPAQUE and value is not None:
         return names.setdefault((field, value), f"{field}#{len(names)}")
-    if attrs.has(type(value)):
-        return {
-            a.name: plain(getattr(value, a.name), names, a.name) for a in attrs.fields(type(value))
-        }
+    kind: Any = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    fields = _fields(kind)
+    if fields is not None:
+        return {name: plain(getattr(value, name), names, name) for name in fields}
     if isinstance(value, Mapping):
         return {key: plain(item, names, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -354,6 +360,11 @@ def plain(value: Any, names: dict[tuple[str, Any], str], field: str = "") -> Any
     if isinstance(value, memoryview):
         return bytes(value)
     return value
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...] | None:
+    return tuple(field.name for field in attrs.fields(kind)) if attrs.has(kind) else None
 
 
 def _filled(value: Any, results: Mapping[int, Any]) -> Any:
