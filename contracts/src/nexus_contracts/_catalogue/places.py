@@ -24,7 +24,14 @@ class Placed:
 
 
 PLACED: Final[Mapping[StoreRole, Placed]] = {
-    role: Placed(*(f"CFG-{digit}{number}" for number in range(10, 15)), streams=f"SEC-{digit}10")
+    role: Placed(
+        bare=f"CFG-{digit}10",
+        gone=f"CFG-{digit}11",
+        again=f"CFG-{digit}12",
+        beside=f"CFG-{digit}13",
+        damaged=f"CFG-{digit}14",
+        streams=f"SEC-{digit}10",
+    )
     for digit, role in enumerate(StoreRole, 1)
 }
 
