@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from nexus_contracts._report import InvalidReportError, Report
     from nexus_contracts._requirements import Profile
     from nexus_contracts._run import explain, run
+    from nexus_contracts._tenants import TENANTS
     from nexus_contracts._tests import conformance_tests
     from nexus_contracts._verdict import Verdict
     from nexus_contracts._verify import verify_report
 
 __all__ = [
+    "TENANTS",
     "BackDoor",
     "BackendHarness",
     "FolderBackDoor",
@@ -48,6 +50,7 @@ _HOMES: Final = {
     "Namespace": "_harness",
     "Profile": "_requirements",
     "Report": "_report",
+    "TENANTS": "_tenants",
     "Verdict": "_verdict",
     "conformance_tests": "_tests",
     "explain": "_run",

@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from nexus_contracts._bench import Bench
-from nexus_contracts._twins import OPEN_AGAIN, Call, Perform, interference
+from nexus_contracts._bench import Bench, Indeterminate
+from nexus_contracts._twins import OPEN_AGAIN, Call, Perform, interference, named
 from nexus_core import Scope
 
 _LONG: Final = "a" * 62
@@ -106,4 +106,9 @@ def survey(bench: Bench, land: Land, how: Perform) -> None:
     for place, scope in subjects:
         land.ask(script, place, scope)
     for subject in SUBJECTS:
-        interference(bench, script.calls, subject, how=how)
+        alone = interference(bench, script.calls, subject, how=how)
+        if all(number in alone.raised for number, _ in alone.answers):
+            raise Indeterminate(
+                f"every call of {named(subject)} raised, so that nothing can be said; the harness "
+                "of a backend that has to know its tenants names all of nexus_contracts.TENANTS"
+            )

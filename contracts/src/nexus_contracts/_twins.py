@@ -140,8 +140,10 @@ def interference(
     subject: Scope,
     *,
     how: Perform = perform,
-) -> None:
+) -> Account:
     """Run the schedule whole and the subject's part alone; raise where the subject could tell.
+
+    Gives what the subject saw alone.
 
     The violation shows the smallest schedule found that still leaks.
     """
@@ -171,6 +173,7 @@ def interference(
                 f"{named(subject)} could tell from its own {field} values that other scopes did "
                 f"something: {lost}"
             )
+    return before
 
 
 def changed(before: Sequence[Any], beside: Sequence[Any], after: Sequence[Any]) -> str | None:

@@ -10,8 +10,7 @@ from typing import Any
 import attrs
 import nexus_sql
 import pytest
-from nexus_contracts import BackendHarness, Namespace, Report
-from nexus_contracts._bench import SCOPES
+from nexus_contracts import TENANTS, BackendHarness, Namespace, Report
 from nexus_contracts.faults import TcpFaults
 
 from nexus_core.spi import SecretRef
@@ -24,7 +23,7 @@ MODES: dict[str, dict[str, Any]] = {
     "per_scope": {
         "logins": "per_scope",
         "login_secret": SecretRef(env="NEXUS_TEST_PG_LOGINS"),
-        "tenants": tuple(sorted({scope.tenant_id for scope in SCOPES})),
+        "tenants": TENANTS,
     },
 }
 
