@@ -58,7 +58,8 @@ ATOMS: Final[tuple[Requirement, ...]] = (
     ),
     _atom(
         "ATOM-006",
-        "An insert of a taken id raises AlreadyExistsError, or leaves the record if told to keep.",
+        "An insert of a taken id raises AlreadyExistsError, or leaves the record if told to keep, "
+        "with bodies of any size.",
         "An upsert in place of an insert overwrites what was acknowledged.",
     ),
     _atom(
@@ -266,5 +267,11 @@ ATOMS: Final[tuple[Requirement, ...]] = (
         "matches all records, none, or one.",
         "What is kept under a value is found under all values that equal it, and in Python True "
         "equals 1.",
+    ),
+    _atom(
+        "ATOM-093",
+        "A page answers from what is there when it is asked for: after writes and deletions since "
+        "the page before, after the scope's end, and after a new beginning.",
+        "What is kept of one page for the next outlives what was deleted and erased in between.",
     ),
 )

@@ -217,4 +217,10 @@ AUDIT: Final[tuple[Requirement, ...]] = (
         "Operations of one millisecond begin alike, and an outcome that settles another's intent "
         "leaves an effect without account.",
     ),
+    _aud(
+        "AUD-092",
+        "A page answers from what is there when it is asked for: after writes and deletions since "
+        "the page before, after the scope's end, and after a new beginning.",
+        "What is kept of one page for the next outlives what was deleted and erased in between.",
+    ),
 )

@@ -447,4 +447,10 @@ RAW: Final[tuple[Requirement, ...]] = (
         "Ids are derived or numbered: they begin alike, or end alike, and what is compared in part "
         "gives one thing for another.",
     ),
+    _raw(
+        "RAW-092",
+        "A page answers from what is there when it is asked for: after writes and deletions since "
+        "the page before, after the scope's end, and after a new beginning.",
+        "What is kept of one page for the next outlives what was deleted and erased in between.",
+    ),
 )

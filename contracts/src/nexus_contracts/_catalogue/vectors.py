@@ -313,4 +313,10 @@ VECTORS: Final[tuple[Requirement, ...]] = (
         "Where everything goes, or nothing is left, stores take a shorter way, and lose the scope "
         "there.",
     ),
+    _vec(
+        "VEC-094",
+        "A page answers from what is there when it is asked for: after writes and deletions since "
+        "the page before, after the scope's end, and after a new beginning.",
+        "What is kept of one page for the next outlives what was deleted and erased in between.",
+    ),
 )

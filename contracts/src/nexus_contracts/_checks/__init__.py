@@ -25,6 +25,7 @@ _MODULES = (
     "models",
     "matching",
     "names",
+    "pages",
     "survey_atoms",
     "survey_audit",
     "survey_raw",

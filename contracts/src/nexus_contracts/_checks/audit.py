@@ -152,13 +152,14 @@ def checkpoints_are_kept(bench: Bench) -> None:
 
 @check("AUD-006")
 def intents_are_followed(bench: Bench) -> None:
-    """Answered and unanswered, old and young, in a page."""
+    """Answered and unanswered, with an event on the way, old and young, in a page."""
     store = bench.open()
     steps: Sequence[tuple[str, Phase, int]] = [
         ("a", "intent", 10),
         ("b", "intent", 20),
         ("a", "outcome", 30),
         ("c", "intent", 40),
+        ("b", "event", 45),
         ("d", "access", 5),
         ("e", "intent", 15),
         ("f", "intent", 90),

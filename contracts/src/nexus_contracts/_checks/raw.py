@@ -86,6 +86,21 @@ def what_is_put_comes_back(bench: Bench) -> None:
         )
 
 
+def _large(bench: Bench) -> Iterator[tuple[bytes, bytes]]:
+    """What may be kept in a place of its own, which is the same for both."""
+    most = bench.spec.capabilities.max_object_bytes  # type: ignore[union-attr]
+    for usual in (70_000, (1 << 20) + 1):
+        size = usual if most is None else min(usual, most)
+        yield b"1" * size, b"2" * size
+
+
+def _kept(bench: Bench, store: Any, held: bytes, what: str) -> None:
+    bench.expect(
+        read(store, "large") == held,
+        f"a refused {what} changed the object, which has {len(held)} bytes",
+    )
+
+
 @check("RAW-002")
 def put_creates_once(bench: Bench) -> None:
     """A taken key keeps its first object."""
@@ -97,6 +112,14 @@ def put_creates_once(bench: Bench) -> None:
         "a second create of a taken key",
     )
     bench.expect(read(store, "k") == b"first", "a refused create changed the object")
+    for held, other in _large(bench):
+        put(store, "large", held)
+        bench.raises(
+            AlreadyExistsError,
+            partial(put, store, "large", other, if_absent=True),
+            f"a create of a taken key, of {len(other)} bytes",
+        )
+        _kept(bench, store, held, "create")
 
 
 @check("RAW-003")
@@ -117,6 +140,14 @@ def put_replaces_the_named_version(bench: Bench) -> None:
     )
     bench.expect(read(store, "k") == b"second", "a refused replace changed the object")
     bench.raises(NotFoundError, lambda: store.head(SCOPE, "absent"), "a refused replace created")
+    for held, other in _large(bench):
+        put(store, "large", held)
+        bench.raises(
+            PreconditionFailedError,
+            partial(put, store, "large", other, if_match=first.etag),
+            f"a replace that names another version, of {len(other)} bytes",
+        )
+        _kept(bench, store, held, "replace")
 
 
 @check("RAW-004")

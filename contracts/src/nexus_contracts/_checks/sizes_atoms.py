@@ -156,6 +156,10 @@ def largest_commits_are_one(bench: Bench) -> None:
     bench.expect(
         store.count(SCOPE, "atoms", None) == len(names), "the largest commit is incomplete"
     )
+    store.commit(SCOPE, [Replace(record(names[-1], version=2, kind="rare"))])
+    if "eq" in bench.spec.capabilities.filter_ops:  # type: ignore[union-attr]
+        rare = ids(store, Eq("kind", "rare"), limit=PAGE)
+        bench.expect(rare == names[-1:], f"a filter misses the one that matches of {len(names)}")
     half = [Remove("atoms", name) for name in names[::2]]
     refused = partial(store.commit, SCOPE, [*half, Require("atoms", "absent")])
     bench.raises(PreconditionFailedError, refused, "a remove of many whose last operation fails")
