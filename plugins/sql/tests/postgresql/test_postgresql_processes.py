@@ -234,13 +234,16 @@ def test_a_server_that_goes_down_and_comes_back_is_used_again(
     # A process of another machine has a number that means another one here.
     assert "pid" in store.cluster.info, "it takes a server that was started here"
     atoms.commit(SCOPE, [Insert(make("edges", "before"))])
-    with store.cluster.connect() as victim:
+    with store.cluster.connect() as victim, store.cluster.connect() as witness:
         pid = victim.info.backend_pid
         # The server answers the death of any of its processes by restarting as after a crash.
         os.kill(pid, 9)
         with pytest.raises(psycopg.OperationalError):
             victim.execute("SELECT pg_sleep(30)")
-    for _ in range(100):
+        # It may be a while until it notices, and everybody is served until then.
+        with pytest.raises(psycopg.OperationalError):
+            witness.execute("SELECT pg_sleep(300)")
+    for _ in range(1200):
         try:
             assert len(atoms.query(SCOPE, "edges", None).records) == 1
             break
