@@ -14,9 +14,10 @@ from nexus_contracts._verdict import Status
 from nexus_contracts.memory import MemoryRaw
 from nexus_contracts.zoo import variant_harness
 
-from nexus_core.spi import Body, Scope, StoreRole
+from nexus_core.spi import Body, Scope, StoreRole, StoreTimeoutError
 
-REQUIREMENT = next(each for each in catalogue() if each.id == REFUSED[StoreRole.RAW].here)
+REQUIREMENTS = {each.id: each for each in catalogue()}
+REQUIREMENT = REQUIREMENTS[REFUSED[StoreRole.RAW].here]
 
 
 class Stuck(MemoryRaw):
@@ -46,6 +47,31 @@ def test_contracts_refused_stuck_calls_end_the_run(monkeypatch: pytest.MonkeyPat
     assert outcome.status is Status.FAILED
     assert "does not return" in outcome.message
     assert "put(" in outcome.message
+
+
+def test_contracts_refused_timeouts_are_answers() -> None:
+    """A store that ends a call by a timeout of its own, instead of waiting for another's body, is
+    told what was answered, at once."""
+
+    class Hurried(MemoryRaw):
+        busy = False
+
+        def put(self, *args: Any, **options: Any) -> Any:
+            self.busy = True
+            try:
+                return super().put(*args, **options)
+            finally:
+                self.busy = False
+
+        def head(self, scope: Scope, key: str) -> Any:
+            if self.busy:
+                raise StoreTimeoutError("another write is waited for")
+            return super().head(scope, key)
+
+    harness = variant_harness(StoreRole.RAW, lambda runtime: Hurried(runtime.now))
+    outcome = run_one(harness, REQUIREMENTS["TEN-151"], effort=0)
+    assert outcome.status is Status.FAILED
+    assert "it saw  ('raised', 'StoreTimeoutError'" in outcome.message
 
 
 def test_contracts_refused_says_what_was_not_refused() -> None:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,20 @@ def test_a_server_answers_where_it_says(server: Callable[[str], Mapping[str, Any
 
 def test_a_copy_of_the_programs_runs_where_it_lies(tmp_path: Path) -> None:
     """Programs that are copied for a user who may not go to them find their libraries there."""
-    postgres = import_module("tools.servers._postgres")
-    home = postgres.copied(postgres.installation(), tmp_path)
+    copy = (
+        "import sys; from pathlib import Path; from tools.servers import _postgres as postgres;"
+        "print(postgres.copied(postgres.installation(), Path(sys.argv[1])))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", copy, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    home = Path(said.stdout.strip())
     assert home.is_relative_to(tmp_path)
     for name in ("initdb", "postgres"):
         done = subprocess.run([home / "bin" / name, "--version"], capture_output=True, check=True)

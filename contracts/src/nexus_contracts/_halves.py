@@ -7,15 +7,17 @@ stops in the middle, ``end`` lets it come to its end. What each scope saw is kep
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 import attrs
 
 from nexus_contracts._bench import Bench
+from nexus_contracts._hands import PATIENCE as HANGS
+from nexus_contracts._hands import aside, ended
 from nexus_contracts._twins import Call, perform, plain
 from nexus_core import NexusError, Scope
 from nexus_core.spi import Body, ByteRange, StoreError
@@ -24,10 +26,9 @@ from nexus_core.spi import Body, ByteRange, StoreError
 STREAMS: Final = 64
 # Over the usual chunks, so that the rest of a stream is still to come.
 SIZE: Final = 140_000
-# Seconds until a call that is not answered is taken to wait for a body that is on its way; and
-# until one that waits for nobody is given up.
+# Seconds until a call that is not answered is taken to wait for a body that is on its way. One that
+# waits for nobody is given up as anywhere.
 PATIENCE: Final = 0.5
-HANGS: Final = 60.0
 
 # What a scope saw, call by call.
 Seen = list[tuple[Call, Any]]
@@ -48,8 +49,7 @@ class Put:
     """A put whose body is on its way."""
 
     more: threading.Event
-    stopped: threading.Event
-    said: queue.Queue[tuple[bool, Any]]
+    said: Future[Any]
 
 
 @attrs.define
@@ -88,8 +88,7 @@ class Halves:
                 stack.close()
         for put in self._puts.values():
             put.more.set()
-            with suppress(queue.Empty):
-                put.said.get(timeout=HANGS)
+            ended(put.said, HANGS)
 
     # -- streams ---------------------------------------------------------------------------------
 
@@ -138,25 +137,25 @@ class Halves:
 
     def _begin(self, scope: Scope, key: str, data: bytes, given: Any) -> str:
         """Put, until the body stops in the middle."""
-        put = self._puts[scope] = Put(threading.Event(), threading.Event(), queue.Queue())
+        more, stopped = threading.Event(), threading.Event()
 
         def body() -> Iterator[bytes]:
             middle = len(data) // 2
             yield data[:middle]
-            put.stopped.set()
-            put.more.wait(HANGS)
+            stopped.set()
+            more.wait(HANGS)
             yield data[middle:]
 
         def call() -> Any:
             try:
                 return self.store.put(scope, key, Body(body()), given)
             finally:
-                put.stopped.set()
+                stopped.set()
 
-        _aside(call, put.said)
-        if not put.stopped.wait(PATIENCE):
+        self._puts[scope] = Put(more, aside(call))
+        if not stopped.wait(PATIENCE):
             self._all_go_on()
-            put.stopped.wait(HANGS)
+            stopped.wait(HANGS)
         return "begun"
 
     def _end(self, scope: Scope) -> Any:
@@ -173,39 +172,15 @@ class Halves:
         """Make a call beside bodies that are on their way, which may have to wait for them."""
         if not self._puts:
             return call()
-        said: queue.Queue[tuple[bool, Any]] = queue.Queue()
-        _aside(call, said)
-        try:
-            return _answer(said, PATIENCE)
-        except TimeoutError:
+        said = aside(call)
+        if not ended(said, PATIENCE):
             self._all_go_on()
         return self._at_last(said, "a call hangs that came while a body was on its way")
 
-    def _at_last(self, said: queue.Queue[tuple[bool, Any]], hangs: str) -> Any:
-        try:
-            return _answer(said, HANGS)
-        except TimeoutError:
+    def _at_last(self, said: Future[Any], hangs: str) -> Any:
+        if not ended(said, HANGS):
             self.bench.fail(hangs)
-
-
-def _aside(call: Callable[[], Any], said: queue.Queue[tuple[bool, Any]]) -> None:
-    def run() -> None:
-        try:
-            said.put((True, call()))
-        except BaseException as error:  # noqa: BLE001  # raised where it is asked for
-            said.put((False, error))
-
-    threading.Thread(target=run, daemon=True).start()
-
-
-def _answer(said: queue.Queue[tuple[bool, Any]], patience: float) -> Any:
-    try:
-        returned, answer = said.get(timeout=patience)
-    except queue.Empty:
-        raise TimeoutError from None
-    if returned:
-        return answer
-    raise answer
+        return said.result()
 
 
 def seen(bench: Bench, calls: Sequence[tuple[int, Call]]) -> dict[Scope, Seen]:

@@ -6,8 +6,6 @@ from typing import Final
 
 from nexus_contracts import _bench, _survey
 
-TENANTS: Final = tuple(
-    sorted({scope.tenant_id for scope in (*_bench.SCOPES, *_survey.SCOPES)}),
-)
+TENANTS: Final = tuple(sorted({scope.tenant_id for scope in (*_bench.SCOPES, *_survey.SCOPES)}))
 """Whoever makes logins or places for each tenant makes them for these. One that does so when a
 tenant first comes is met by hundreds more; see ``Isolation``."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import http.client
+import importlib.util
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -275,6 +277,19 @@ def gcs_harness() -> Callable[..., BackendHarness]:
 def gcs(server: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any]:
     """The server of our own."""
     return server("gcs")
+
+
+@pytest.fixture(scope="session")
+def gcs_relay() -> Any:
+    """The tests' own relay, imported by its path because test folders are no packages."""
+    path = Path(__file__).with_name("gcs_relay.py")
+    spec = importlib.util.spec_from_file_location("nexus_gcs_test_relay", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(params=["sdk", "obstore"])

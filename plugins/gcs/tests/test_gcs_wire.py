@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -32,19 +29,6 @@ NAME = "v1/prod/acme/k"
 MIB = 1 << 20
 OTHER = {"sdk": "obstore", "obstore": "sdk"}
 ON_OBSTORE = pytest.mark.parametrize("transport", ["obstore"])
-
-
-@pytest.fixture(scope="session")
-def gcs_relay() -> Any:
-    """The tests' own relay, imported by its path because test folders are no packages."""
-    path = Path(__file__).with_name("gcs_relay.py")
-    spec = importlib.util.spec_from_file_location("nexus_gcs_test_relay", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import ssl
 import subprocess
@@ -34,19 +33,6 @@ from nexus_core.spi import (
 
 SCOPE = Scope("acme", "prod")
 PATHS = [str(Path(str(m.__file__)).parents[1]) for m in (nexus_core, nexus_gcs)]
-
-
-@pytest.fixture(scope="session")
-def gcs_relays() -> Any:
-    """The tests' own relay, imported by its path because test folders are no packages."""
-    path = Path(__file__).with_name("gcs_relay.py")
-    spec = importlib.util.spec_from_file_location("nexus_gcs_test_relays", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -83,7 +69,7 @@ def test_gcs_wire_orders_that_cannot_be_overruled_are_refused(
 
 
 def test_gcs_wire_surroundings_change_nothing(
-    lab: Any, gcs_relays: Any, monkeypatch: pytest.MonkeyPatch
+    lab: Any, gcs_relay: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No address, token, header, proxy, limit or file of the environment's reaches a request."""
     home = lab.base / "home"
@@ -105,7 +91,7 @@ def test_gcs_wire_surroundings_change_nothing(
         "ALL_PROXY": "http://127.0.0.1:9",
     }.items():
         monkeypatch.setenv(name, value)
-    with gcs_relays.Relay(lab.info).running() as relay:
+    with gcs_relay.Relay(lab.info).running() as relay:
         store = lab.build(port=relay.port)
         info = lab.put(store, "k", b"x", if_absent=True)
         assert store.head(SCOPE, "k") == info
@@ -117,9 +103,9 @@ def test_gcs_wire_surroundings_change_nothing(
         assert each.path == f"/{lab.bucket}/v1%2Fprod%2Facme%2Fk"
 
 
-def test_gcs_wire_without_an_identity_sends_none(lab: Any, gcs_relays: Any) -> None:
+def test_gcs_wire_without_an_identity_sends_none(lab: Any, gcs_relay: Any) -> None:
     """To an emulator without credentials nothing is sent that could be taken for one."""
-    with gcs_relays.Relay(lab.info).running() as relay:
+    with gcs_relay.Relay(lab.info).running() as relay:
         store = lab.build(port=relay.port, identity="anonymous", key=None, attempts=1)
         with pytest.raises(StoreError):
             lab.put(store, "k", b"x", if_absent=True)
@@ -131,10 +117,10 @@ def test_gcs_wire_without_an_identity_sends_none(lab: Any, gcs_relays: Any) -> N
     assert said == {""}
 
 
-def test_gcs_wire_tokens_are_renewed_and_their_end_is_told(fast: Any, gcs_relays: Any) -> None:
+def test_gcs_wire_tokens_are_renewed_and_their_end_is_told(fast: Any, gcs_relay: Any) -> None:
     """What a token that ended early was refused goes by the client library, which renews it; where
     there is none to be had, nothing was applied."""
-    with gcs_relays.Relay(fast.info).running() as relay:
+    with gcs_relay.Relay(fast.info).running() as relay:
         store = fast.build(port=relay.port, attempts=1)
         fast.put(store, "k", b"x")
         renewing: list[Callable[[], object]] = [
@@ -167,18 +153,18 @@ def test_gcs_wire_tokens_are_renewed_and_their_end_is_told(fast: Any, gcs_relays
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("elsewhere", ["other host", "other port"])
 def test_gcs_wire_no_redirect_leads_elsewhere(
-    fast: Any, gcs_relays: Any, status: int, elsewhere: str
+    fast: Any, gcs_relay: Any, status: int, elsewhere: str
 ) -> None:
     """A write that is sent elsewhere is not taken for made, and nobody there learns of a token."""
     with (
-        gcs_relays.Relay(fast.info).running() as relay,
-        gcs_relays.Relay(fast.info).running() as other,
+        gcs_relay.Relay(fast.info).running() as relay,
+        gcs_relay.Relay(fast.info).running() as other,
     ):
         host = "localhost" if elsewhere == "other host" else "127.0.0.1"
 
         def away(asked: Any) -> Any:
             place = f"http://{host}:{other.port}{asked.path}"
-            return gcs_relays.Answer(status, {"Location": place}) if asked.by == "obstore" else None
+            return gcs_relay.Answer(status, {"Location": place}) if asked.by == "obstore" else None
 
         relay.before = away
         store = fast.build(port=relay.port, attempts=1)
@@ -223,14 +209,14 @@ def authority(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize("by", ["sdk", "obstore"])
 def test_gcs_trust_is_what_the_settings_say(
     lab: Any,
-    gcs_relays: Any,
+    gcs_relay: Any,
     authority: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
     by: str,
 ) -> None:
     """Certificates are those of ``ca_bundle`` alone, whatever the environment names beside it."""
     certificate, secret = authority
-    relay = gcs_relays.Relay(lab.info)
+    relay = gcs_relay.Relay(lab.info)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, secret)
     relay.socket = context.wrap_socket(relay.socket, server_side=True)
@@ -296,7 +282,7 @@ def test_gcs_the_client_library_alone_needs_no_obstore(lab: Any) -> None:
 
 
 def test_gcs_wire_a_child_that_is_forked_off_goes_by_the_client_library(
-    lab: Any, gcs_relays: Any
+    lab: Any, gcs_relay: Any
 ) -> None:
     """obstore's threads do not survive a fork, so that the child asks otherwise and never waits."""
     lab.put(lab.build(), "k", b"x")
@@ -308,7 +294,7 @@ def test_gcs_wire_a_child_that_is_forked_off_goes_by_the_client_library(
         "done = 0 if child == 0 else os.waitpid(child, 0)[1];"
         "os._exit(found != 1 or done)"
     )
-    with gcs_relays.Relay(lab.info).running() as relay:
+    with gcs_relay.Relay(lab.info).running() as relay:
         run(lab, code, port=relay.port)
     assert sorted(each.by for each in relay.asked) == ["obstore", "obstore", "sdk"]
 

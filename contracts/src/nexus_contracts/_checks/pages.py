@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,20 +11,30 @@ from nexus_contracts._checks import raw
 from nexus_contracts._checks.atom_filters import operators
 from nexus_contracts._checks.atoms import insert, record
 from nexus_contracts._checks.audit import append, entry
+from nexus_contracts._checks.sizes_atoms import whole
 from nexus_contracts._checks.vectors import batch, definition
 from nexus_contracts._registry import check
-from nexus_core.spi import Eq, NotFoundError, Record, Remove, Replace, StaleReferenceError
+from nexus_core.spi import (
+    Eq,
+    NotFoundError,
+    Record,
+    Remove,
+    Replace,
+    StaleReferenceError,
+    VectorPage,
+)
 
 SCOPE = SCOPES[0]
 LIMIT, COUNT = 4, 14
 
 
-def _names(numbers: Sequence[int]) -> list[str]:
-    return [f"n{number:02}" for number in numbers]
-
-
 class _Shelf(Protocol):
-    """Things with names and numbers, and one way of asking for them in pages."""
+    """Things with names and numbers, and one way of asking for them in pages.
+
+    ``part`` is where a page holds them.
+    """
+
+    part: str
 
     def make(self, things: Mapping[str, int]) -> None:
         """Put them there."""
@@ -32,13 +42,16 @@ class _Shelf(Protocol):
     def change(self, gone: str, name: str, number: int) -> None:
         """Take one away, and give another a number."""
 
-    def page(self, after: str | None) -> tuple[list[tuple[str, int]], str | None]:
-        """A page of what comes after a name: names and numbers, and where the next one begins."""
+    def page(self, after: str | None) -> Any:
+        """A page of what comes after a name."""
+
+    def told(self, thing: Any) -> tuple[str, int]:
+        """Its name and its number."""
 
 
 def _changing(bench: Bench, store: Any, shelf: _Shelf) -> None:
     """Between two pages: a change, the end of the scope, and a new beginning."""
-    there = {name: number for number, name in enumerate(_names(range(COUNT)))}
+    there = {f"n{number:02}": number for number in range(COUNT)}
     shelf.make(there)
     after = _begun(bench, shelf)
     shelf.make({"n03x": 50, "n08x": 51})
@@ -56,23 +69,15 @@ def _changing(bench: Bench, store: Any, shelf: _Shelf) -> None:
 
 
 def _begun(bench: Bench, shelf: _Shelf) -> str:
-    _, after = shelf.page(None)
+    after = shelf.page(None).next_after
     if after is None:
         bench.fail(f"a page of {LIMIT} says that nothing is left of {COUNT}")
-    return after
+    return str(after)
 
 
 def _then(bench: Bench, shelf: _Shelf, after: str, there: Mapping[str, int], when: str) -> None:
-    found: list[tuple[str, int]] = []
-    wanted = [(name, there[name]) for name in sorted(there) if name > after]
-    place: str | None = after
-    while place is not None:
-        page, then = shelf.page(place)
-        found += page
-        if then is not None and then <= place:
-            bench.fail("a page's next_after does not move on")
-        place = then
-    _told(bench, when, found, wanted)
+    found = [shelf.told(thing) for thing in whole(shelf.page, shelf.part, after)]
+    _told(bench, when, found, [pair for pair in sorted(there.items()) if pair[0] > after])
 
 
 def _told(bench: Bench, when: str, found: object, wanted: object) -> None:
@@ -84,6 +89,8 @@ def _told(bench: Bench, when: str, found: object, wanted: object) -> None:
 
 
 class _Objects:
+    part = "items"
+
     def __init__(self, store: Any, **how: Any) -> None:
         self.store, self.ask = store, partial(store.list, SCOPE, limit=LIMIT, **how)
 
@@ -95,9 +102,11 @@ class _Objects:
         self.store.delete(SCOPE, gone)
         self.make({name: number})
 
-    def page(self, after: str | None) -> tuple[list[tuple[str, int]], str | None]:
-        page = self.ask(after=after)
-        return [(each.key, each.size) for each in page.items], page.next_after
+    def page(self, after: str | None) -> Any:
+        return self.ask(after=after)
+
+    def told(self, thing: Any) -> tuple[str, int]:
+        return thing.key, thing.size
 
 
 @check("RAW-092")
@@ -109,6 +118,8 @@ def listings_answer_from_what_is_there(bench: Bench) -> None:
 
 
 class _Records:
+    part = "records"
+
     def __init__(self, store: Any, where: Any) -> None:
         self.store, self.ask = store, partial(store.query, SCOPE, "atoms", where, limit=LIMIT)
 
@@ -122,9 +133,11 @@ class _Records:
     def record(self, name: str, number: int, **how: Any) -> Record:
         return record(name, body=b"%d" % number, kind="data", **how)
 
-    def page(self, after: str | None) -> tuple[list[tuple[str, int]], str | None]:
-        page = self.ask(after=after)
-        return [(each.id, int(each.body)) for each in page.records], page.next_after
+    def page(self, after: str | None) -> Any:
+        return self.ask(after=after)
+
+    def told(self, thing: Any) -> tuple[str, int]:
+        return thing.id, int(thing.body)
 
 
 @check("ATOM-093")
@@ -137,6 +150,8 @@ def queries_answer_from_what_is_there(bench: Bench) -> None:
 
 
 class _Rows:
+    part = "rows"
+
     def __init__(self, bench: Bench, store: Any) -> None:
         self.bench, self.store = bench, store
 
@@ -151,12 +166,14 @@ class _Rows:
         self.store.delete(SCOPE, self.ref, [gone])
         self.make({name: number})
 
-    def page(self, after: str | None) -> tuple[list[tuple[str, int]], str | None]:
+    def page(self, after: str | None) -> Any:
         try:
-            page = self.store.scan(SCOPE, self.ref, after=after, limit=LIMIT)
+            return self.store.scan(SCOPE, self.ref, after=after, limit=LIMIT)
         except (NotFoundError, StaleReferenceError):
-            return [], None  # the end of the scope is the end of its indexes
-        return [(row.id, int(row.fields["page"])) for row in page.rows], page.next_after
+            return VectorPage((), None)  # the end of the scope is the end of its indexes
+
+    def told(self, thing: Any) -> tuple[str, int]:
+        return thing.id, int(thing.fields["page"])
 
 
 @check("VEC-094")

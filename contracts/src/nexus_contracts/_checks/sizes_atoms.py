@@ -89,9 +89,8 @@ def numbered(count: int) -> list[str]:
     return [f"n{number:05}" for number in range(count)]
 
 
-def whole(ask: Callable[[str | None], Any], part: str) -> Iterator[Any]:
+def whole(ask: Callable[[str | None], Any], part: str, after: str | None = None) -> Iterator[Any]:
     """Everything of an answer in pages: what is asked after an id, and where a page holds it."""
-    after: str | None = None
     while True:
         page = ask(after)
         yield from getattr(page, part)

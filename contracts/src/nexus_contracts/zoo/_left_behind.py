@@ -14,7 +14,7 @@ from nexus_contracts._catalogue.raced import RACED
 from nexus_contracts._harness import BackendHarness
 from nexus_contracts.memory import MemoryAtoms, MemoryAudit, MemoryRaw, MemoryVectors
 from nexus_contracts.zoo._filed import filed_harness, opened
-from nexus_contracts.zoo._mutant import Mutant, variant_harness
+from nexus_contracts.zoo._mutant import Mutant, mutant_of, variant_harness
 from nexus_core.spi import (
     Backend,
     Body,
@@ -361,17 +361,6 @@ class AuditPlaces(Places, MemoryAudit):
         return count
 
 
-def _m(role: StoreRole, name: str, kind: Any, killed_by: str, says: str) -> Mutant:
-    return Mutant(
-        name=f"{role.value}-{name}",
-        role=role,
-        what=kind.__doc__.partition("\n")[0],
-        killed_by=killed_by,
-        says=says,
-        make=lambda runtime: kind(*([runtime.now] if role is _RAW else [])),
-    )
-
-
 _MARKS: Final = "Marks a scope that is written to by what stays there when its process is killed."
 _NOTES: Final = "Makes good with the next write what a killed process had noted."
 _PRUNES: Final = "the first write of another"
@@ -385,16 +374,20 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "Goes on at a log's end where a killed process tore it off.",
         "and then append(",
     ),
-    _m(_RAW, "few-streams-for-all", FewStreams, "TEN-150", "is not answered as it is alone"),
-    _m(_RAW, "oldest-stream-ends", OldestGoes, "TEN-150", "that one scope left open"),
-    _m(_RAW, "busy-while-it-comes", BusyWhileItComes, "TEN-151", "in the middle of their bodies"),
-    _m(_RAW, "spool-of-key", SpoolOfKey, "TEN-151", "in the middle of their bodies"),
-    _m(_RAW, "erase-takes-spools", EraseTakesSpools, "TEN-151", "in the middle of their bodies"),
-    _m(_RAW, "prunes-tenants", RawPlaces, RACED[_RAW].waiting, _PRUNES),
-    _m(_RAW, "prunes-environments", RawEnvironments, RACED[_RAW].waiting, _PRUNES),
-    _m(_ATOMS, "prunes-tenants", AtomPlaces, RACED[_ATOMS].waiting, _PRUNES),
-    _m(_VECTORS, "prunes-tenants", VectorPlaces, RACED[_VECTORS].waiting, _PRUNES),
-    _m(_AUDIT, "prunes-tenants", AuditPlaces, RACED[_AUDIT].waiting, _PRUNES),
+    mutant_of("raw-few-streams-for-all", FewStreams, "TEN-150", "is not answered as it is alone"),
+    mutant_of("raw-oldest-stream-ends", OldestGoes, "TEN-150", "that one scope left open"),
+    mutant_of(
+        "raw-busy-while-it-comes", BusyWhileItComes, "TEN-151", "in the middle of their bodies"
+    ),
+    mutant_of("raw-spool-of-key", SpoolOfKey, "TEN-151", "in the middle of their bodies"),
+    mutant_of(
+        "raw-erase-takes-spools", EraseTakesSpools, "TEN-151", "in the middle of their bodies"
+    ),
+    mutant_of("raw-prunes-tenants", RawPlaces, RACED[_RAW].waiting, _PRUNES),
+    mutant_of("raw-prunes-environments", RawEnvironments, RACED[_RAW].waiting, _PRUNES),
+    mutant_of("atoms-prunes-tenants", AtomPlaces, RACED[_ATOMS].waiting, _PRUNES),
+    mutant_of("vectors-prunes-tenants", VectorPlaces, RACED[_VECTORS].waiting, _PRUNES),
+    mutant_of("audit-prunes-tenants", AuditPlaces, RACED[_AUDIT].waiting, _PRUNES),
 )
 
 LEGAL: Final[Mapping[str, BackendHarness]] = {

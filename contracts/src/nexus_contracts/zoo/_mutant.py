@@ -49,6 +49,20 @@ class Mutant:
     harness: Mapping[str, Any] = attrs.field(factory=dict)
 
 
+def mutant_of(name: str, kind: Any, killed_by: str, says: str, what: str | None = None) -> Mutant:
+    """A mutant that is a class of its own, of the role that its name begins with; what it does is
+    the first line of the class's docstring unless it is given."""
+    role = StoreRole(name.partition("-")[0])
+    return Mutant(
+        name=name,
+        role=role,
+        what=kind.__doc__.partition("\n")[0] if what is None else what,
+        killed_by=killed_by,
+        says=says,
+        make=lambda runtime: kind(runtime.now) if role is StoreRole.RAW else kind(),
+    )
+
+
 def harness_for(mutant: Mutant) -> BackendHarness:
     """A harness around a mutant."""
     harness = variant_harness(mutant.role, mutant.make, mutant.capabilities)

@@ -12,7 +12,7 @@ import attrs
 
 from nexus_contracts._catalogue.shared import IDS
 from nexus_contracts.memory import MemoryAtoms, MemoryAudit, MemoryRaw, MemoryVectors
-from nexus_contracts.zoo._mutant import Mutant
+from nexus_contracts.zoo._mutant import Mutant, mutant_of
 from nexus_core.spi import (
     Body,
     Eq,
@@ -326,16 +326,6 @@ _ROWS: Final[Sequence[tuple[str, str, str, str, type]]] = (
 )  # fmt: skip
 
 
-def _m(name: str, what: str, killed_by: str, says: str, kind: type) -> Mutant:
-    role = StoreRole(name.partition("-")[0])
-    return Mutant(
-        name=name,
-        role=role,
-        what=what,
-        killed_by=killed_by,
-        says=says,
-        make=lambda runtime: kind(*([runtime.now] if role is StoreRole.RAW else [])),
-    )
-
-
-MUTANTS: Final[tuple[Mutant, ...]] = tuple(_m(*row) for row in _ROWS)
+MUTANTS: Final[tuple[Mutant, ...]] = tuple(
+    mutant_of(name, kind, killed_by, says, what) for name, what, killed_by, says, kind in _ROWS
+)

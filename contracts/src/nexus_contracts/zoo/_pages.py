@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from nexus_contracts.memory import MemoryAtoms, MemoryAudit, MemoryRaw, MemoryVectors
-from nexus_contracts.zoo._mutant import Mutant
+from nexus_contracts.zoo._mutant import Mutant, mutant_of
 from nexus_core.spi import (
     Body,
     Filter,
@@ -25,7 +25,6 @@ from nexus_core.spi import (
     Record,
     RecordPage,
     Scope,
-    StoreRole,
     VectorPage,
 )
 
@@ -44,6 +43,8 @@ class Ready(dict[Any, Any]):
 
 
 class ListsAhead(MemoryRaw):
+    """Makes the next page of a listing with the one before."""
+
     def __init__(self, now: Any) -> None:
         super().__init__(now)
         self.ready = Ready()
@@ -72,6 +73,8 @@ class ListsAheadUntilWritten(ListsAhead):
 
 
 class QueriesAhead(MemoryAtoms):
+    """Makes the next page of a query with the one before."""
+
     def __init__(self) -> None:
         super().__init__()
         self.ready = Ready()
@@ -95,6 +98,8 @@ class QueriesAhead(MemoryAtoms):
 
 
 class ScansAhead(MemoryVectors):
+    """Makes the next page of a scan with the one before."""
+
     def __init__(self) -> None:
         super().__init__()
         self.ready = Ready()
@@ -193,6 +198,8 @@ class LooksAtSoMany(MemoryAtoms):
 
 
 class AnyPhaseSettles(MemoryAudit):
+    """Takes an event on the way for the outcome."""
+
     def unsettled(self, scope: Scope, before: int, limit: int) -> Sequence[LogEntry]:
         log = self.logs.get(scope)
         later = {e.operation for e in log.entries if e.phase == "event"} if log else set()
@@ -202,85 +209,39 @@ class AnyPhaseSettles(MemoryAudit):
 
 _ANOTHER: Final = "the next page shows something else than is there"
 
-MUTANTS: Final = (
-    Mutant(
-        name="raw-lists-ahead",
-        role=StoreRole.RAW,
-        what="Makes the next page of a listing with the one before.",
-        killed_by="RAW-092",
-        says=f"after writes and a deletion {_ANOTHER}",
-        make=lambda runtime: ListsAhead(runtime.now),
+_ONCE: Final = "has 70000 bytes"
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    mutant_of("raw-lists-ahead", ListsAhead, "RAW-092", f"after writes and a deletion {_ANOTHER}"),
+    mutant_of(
+        "raw-lists-ahead-until-written",
+        ListsAheadUntilWritten,
+        "RAW-092",
+        f"after the scope was erased {_ANOTHER}",
     ),
-    Mutant(
-        name="raw-lists-ahead-until-written",
-        role=StoreRole.RAW,
-        what="Keeps the next page of a listing past the end of the scope.",
-        killed_by="RAW-092",
-        says=f"after the scope was erased {_ANOTHER}",
-        make=lambda runtime: ListsAheadUntilWritten(runtime.now),
+    mutant_of(
+        "raw-large-objects-apart",
+        LargeObjectsApart,
+        "RAW-002",
+        f"a refused create changed the object, which {_ONCE}",
     ),
-    Mutant(
-        name="raw-large-objects-apart",
-        role=StoreRole.RAW,
-        what="Writes large bodies before it looks whether the key is taken.",
-        killed_by="RAW-002",
-        says="a refused create changed the object, which has 70000 bytes",
-        make=lambda runtime: LargeObjectsApart(runtime.now),
+    mutant_of(
+        "raw-large-objects-replaced",
+        LargeObjectsApart,
+        "RAW-003",
+        f"a refused replace changed the object, which {_ONCE}",
     ),
-    Mutant(
-        name="raw-large-objects-replaced",
-        role=StoreRole.RAW,
-        what="Writes large bodies before it looks which version is there.",
-        killed_by="RAW-003",
-        says="a refused replace changed the object, which has 70000 bytes",
-        make=lambda runtime: LargeObjectsApart(runtime.now),
+    mutant_of(
+        "atoms-looks-at-so-many",
+        LooksAtSoMany,
+        "ATOM-060",
+        "a filter misses the one that matches",
     ),
-    Mutant(
-        name="atoms-looks-at-so-many",
-        role=StoreRole.ATOMS,
-        what="Gives up after 5000 records that do not match.",
-        killed_by="ATOM-060",
-        says="a filter misses the one that matches",
-        make=lambda _: LooksAtSoMany(),
+    mutant_of("atoms-queries-ahead", QueriesAhead, "ATOM-093", _ANOTHER),
+    mutant_of(
+        "atoms-large-bodies-apart", LargeBodiesApart, "ATOM-006", "an insert overwrote the body"
     ),
-    Mutant(
-        name="atoms-queries-ahead",
-        role=StoreRole.ATOMS,
-        what="Makes the next page of a query with the one before.",
-        killed_by="ATOM-093",
-        says=_ANOTHER,
-        make=lambda _: QueriesAhead(),
-    ),
-    Mutant(
-        name="atoms-large-bodies-apart",
-        role=StoreRole.ATOMS,
-        what="Writes large bodies before it asks whether the id is taken.",
-        killed_by="ATOM-006",
-        says="an insert overwrote the body",
-        make=lambda _: LargeBodiesApart(),
-    ),
-    Mutant(
-        name="vectors-scans-ahead",
-        role=StoreRole.VECTORS,
-        what="Makes the next page of a scan with the one before.",
-        killed_by="VEC-094",
-        says=_ANOTHER,
-        make=lambda _: ScansAhead(),
-    ),
-    Mutant(
-        name="audit-any-phase-settles",
-        role=StoreRole.AUDIT,
-        what="Takes an event on the way for the outcome.",
-        killed_by="AUD-006",
-        says="the open intents are",
-        make=lambda _: AnyPhaseSettles(),
-    ),
-    Mutant(
-        name="audit-reads-ahead",
-        role=StoreRole.AUDIT,
-        what="Keeps the next page of a log past its end.",
-        killed_by="AUD-092",
-        says=f"after the log was erased {_ANOTHER}",
-        make=lambda _: ReadsAhead(),
-    ),
+    mutant_of("vectors-scans-ahead", ScansAhead, "VEC-094", _ANOTHER),
+    mutant_of("audit-any-phase-settles", AnyPhaseSettles, "AUD-006", "the open intents are"),
+    mutant_of("audit-reads-ahead", ReadsAhead, "AUD-092", f"after the log was erased {_ANOTHER}"),
 )

@@ -118,7 +118,7 @@ class Clients:
         With a role its credentials reach nothing else; they are renewed before they expire.
         """
         if self._config.role_arn is None:
-            return self._own or self.own()
+            return self.own()
         with self._lock:
             client = self._scopes.get(scope)
             if client is not None:

@@ -322,8 +322,7 @@ class S3Store(RawBackend):
             raise UnsupportedError(capability)
 
     def _bucket(self, scope: Scope) -> str:
-        if self._closed:
-            self._ready()
+        self._ready()
         bucket = self._config.bucket_of(scope)
         if bucket is None:
             raise ConfigurationError(
