@@ -193,24 +193,3 @@ def test_the_readmes_commands_are_these(root: Path) -> None:
         assert "test" in shown
         for command in shown:
             assert f'commands.add_parser("{command}"' in parser
-
-
-def test_ci_runs_what_the_readme_says(root: Path) -> None:
-    """The checks of a change are the README's own command, from the beginning on, and tox's."""
-    text = (root / ".ci" / "run").read_text(encoding="utf-8")
-    begun = text.index('"$python" dev.py test >"$logs/readme" 2>&1 &\n')
-    assert begun < text.index("\nstep ")
-    assert '"$tools/bin/tox" run -e servers >"$logs/servers" 2>&1 &\n' in text
-    for name in ("readme", "servers"):
-        assert re.search(rf'^step .* ended {name} "\${name}"$', text, re.MULTILINE)
-    assert 'wait "$2" || code=$?' in text
-    assert 'return "$code"' in text
-    assert '"$tools/bin/tox" run -e "$others" -- -m "not servers and not zoo"' in text
-    tox = (root / "tox.ini").read_text(encoding="utf-8")
-    environments = re.findall(r"^ *(?:environment \b|others=\()(\w+)\)?$", text, re.MULTILINE)
-    for name in ("lint", "typing", "mindeps", "wheel"):
-        assert name in environments
-        assert re.search(rf"^\[testenv:{name}[{{\]]", tox, re.MULTILINE)
-    assert "  others[-1]=wheel-${others[-1]}\n" in text
-    assert "[testenv:servers]" in tox
-    assert "set -euo pipefail" in text
