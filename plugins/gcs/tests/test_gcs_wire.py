@@ -218,6 +218,26 @@ def test_gcs_wire_bytes_damaged_on_their_way_in_make_nothing(
     assert lab.read(road, "old") == b"old bytes"
 
 
+@ON_OBSTORE
+def test_gcs_wire_an_answer_to_another_write_removes_nothing(
+    lab: Any, road: Any, relay: Any, gcs_relay: Any
+) -> None:
+    """An answer that tells of an object which somebody else made is no success, and that object
+    stays."""
+    lab.put(road, "k", b"theirs")
+    made = lab.wire.ask("GET", lab.wire.path(lab.bucket, NAME))
+    told = {"ETag": '"another"', "x-goog-generation": made["generation"]}
+
+    def mistaken(asked: Any) -> Any:
+        put = asked.by == "obstore" and asked.method == "PUT"
+        return gcs_relay.Answer(200, told) if put else None
+
+    relay.before = mistaken
+    with pytest.raises(StoreError):
+        lab.put(road, "k", b"ours", if_absent=True)
+    assert lab.read(road, "k") == b"theirs"
+
+
 def test_gcs_wire_an_engine_that_tells_of_other_bytes_is_not_believed(
     lab: Any, road: Any, relay: Any
 ) -> None:
