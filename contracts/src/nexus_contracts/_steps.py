@@ -43,6 +43,8 @@ _LOOKS: Final = frozenset(
     )
 )
 _READS: Final = frozenset(("read", "readinto", "readline", "readlines"))
+# Nothing that another call could have changed between.
+_OWN_AFFAIRS: Final = frozenset(("fspath", "getpid", "getcwd", "getuid", "geteuid", "urandom"))
 
 
 def thinned(found: Sequence[T], most: int) -> list[T]:
@@ -65,6 +67,30 @@ class Lines:
         """Make a call; gives its answer, and the lines in the order in which they were met."""
         found: dict[Line, None] = {}
         return self._traced(call, found.setdefault), list(found)
+
+    def met_apart(self, call: Callable[[], T]) -> tuple[T, list[Line], list[Line]]:
+        """``met``, with the lines that came right after the engine was asked or told something
+        apart from the others: between two of those the engine is the same at every line."""
+        found: dict[Line, bool] = {}
+        touched = False
+
+        def see(line: Line) -> None:
+            nonlocal touched
+            if line not in found:
+                found[line], touched = touched, False
+
+        def profile(_frame: FrameType, event: str, function: Any) -> None:
+            nonlocal touched
+            touched = touched or (event == "c_return" and _touches(function))
+
+        before = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            answer = self._traced(call, see)
+        finally:
+            sys.setprofile(before)
+        after = [line for line, first in found.items() if first]
+        return answer, after, [line for line, first in found.items() if not first]
 
     def held(self, call: Callable[[], T], at: Line, hold: Callable[[], object]) -> T:
         """Make a call that is held up before a line, when it first comes there."""
@@ -154,6 +180,14 @@ def _callers(frame: FrameType) -> Iterator[tuple[str, int]]:
             return
         frame = frame.f_back
         yield frame.f_code.co_name, frame.f_lasti
+
+
+def _touches(function: Any) -> bool:
+    """Whether a call asks the engine something or tells it something."""
+    owner = getattr(function, "__self__", None)
+    module = owner.__name__ if isinstance(owner, ModuleType) else type(owner).__module__
+    name = getattr(function, "__name__", "")
+    return (module in _ENGINES and name not in _OWN_AFFAIRS) or _reaches(function)
 
 
 def _reaches(function: Any) -> bool:

@@ -19,13 +19,14 @@ class Raced:
     processes: str
     waiting: str
     beside: str
+    stale: str
 
 
 RACED: Final[Mapping[StoreRole, Raced]] = {
-    StoreRole.RAW: Raced("DUR-104", "DUR-105", "TEN-115", "RAW-052"),
-    StoreRole.ATOMS: Raced("DUR-204", "DUR-205", "TEN-215", "ATOM-042"),
-    StoreRole.VECTORS: Raced("DUR-304", "DUR-305", "TEN-315", "VEC-042"),
-    StoreRole.AUDIT: Raced("DUR-404", "DUR-405", "TEN-415", "AUD-032"),
+    StoreRole.RAW: Raced("DUR-104", "DUR-105", "TEN-115", "RAW-052", "RAW-086"),
+    StoreRole.ATOMS: Raced("DUR-204", "DUR-205", "TEN-215", "ATOM-042", "ATOM-086"),
+    StoreRole.VECTORS: Raced("DUR-304", "DUR-305", "TEN-315", "VEC-042", "VEC-086"),
+    StoreRole.AUDIT: Raced("DUR-404", "DUR-405", "TEN-415", "AUD-032", "AUD-086"),
 }
 
 
@@ -76,6 +77,17 @@ def raced(role: StoreRole) -> tuple[Requirement, ...]:
             sentence="Writes of one scope to different things at one moment are all there.",
             rationale="A list of what there is, read and written back, loses who wrote between.",
             capability="erase_sealed" if role is StoreRole.AUDIT else session,
+        ),
+        Requirement(
+            id=ids.stale,
+            role=role,
+            level=Level.MUST,
+            sentence="Once a write and a read of its scope that overlapped it have both returned, "
+            "at whatever line the one or the other was held up, every read gives what the write "
+            "made, as a fresh opening does.",
+            rationale="A cache that is dropped before the write instead of after it, and a mark of "
+            "its age that is taken after the rows instead of before them, keep what was for good.",
+            capability=session,
         ),
         *(each for each in _OWN if each.role is role),
     )

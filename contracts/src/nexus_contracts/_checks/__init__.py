@@ -38,6 +38,7 @@ _MODULES = (
     "crashes",
     "halves",
     "duels",
+    "overlaps",
     "faults",
     "places",
     "refused",

@@ -71,8 +71,9 @@ class MemoryVectors(MemoryBase, VectorBackend):
 
     def list_indexes(self, scope: Scope) -> Sequence[IndexRef]:
         self.ensure_open()
-        mine = sorted((p[1], p[2]) for p in self.indexes if p[0] == scope)
-        return [self.indexes[scope, name, version].ref for name, version in mine]
+        with self.lock:
+            mine = sorted((p[1], p[2]) for p in self.indexes if p[0] == scope)
+            return [self.indexes[scope, name, version].ref for name, version in mine]
 
     def drop_index(self, scope: Scope, ref: IndexRef) -> None:
         self.ensure_open()
@@ -106,6 +107,10 @@ class MemoryVectors(MemoryBase, VectorBackend):
         if index.ref.incarnation != ref.incarnation:
             raise StaleReferenceError("the index was dropped and made again")
         return index
+
+    def _rows(self, scope: Scope, ref: IndexRef) -> list[StoredVector]:
+        """The rows as they are at one moment, whoever writes meanwhile."""
+        return list(self._index(scope, ref).rows.values())
 
     def upsert(self, scope: Scope, ref: IndexRef, batch: VectorBatch) -> None:
         stride = 4 * ref.definition.dimension
@@ -148,7 +153,7 @@ class MemoryVectors(MemoryBase, VectorBackend):
         include_fields: bool = False,
         include_vectors: bool = False,
     ) -> Sequence[Sequence[StoredHit]]:
-        rows = [row for row in self._index(scope, ref).rows.values() if matches(where, row.fields)]
+        rows = [row for row in self._rows(scope, ref) if matches(where, row.fields)]
         metric = ref.definition.metric
         answers = []
         for query in queries:
@@ -170,19 +175,18 @@ class MemoryVectors(MemoryBase, VectorBackend):
         return answers
 
     def count(self, scope: Scope, ref: IndexRef, where: Filter | None) -> int:
-        return sum(matches(where, row.fields) for row in self._index(scope, ref).rows.values())
+        return sum(matches(where, row.fields) for row in self._rows(scope, ref))
 
     def scan(
         self, scope: Scope, ref: IndexRef, *, after: str | None = None, limit: int = 1000
     ) -> VectorPage:
-        rows = self._index(scope, ref).rows
-        ids = sorted(row_id for row_id in rows if after is None or row_id > after)
-        page = tuple(rows[row_id] for row_id in ids[:limit])
-        return VectorPage(page, page[-1].id if len(ids) > limit else None)
+        rows = [row for row in self._rows(scope, ref) if after is None or row.id > after]
+        page = tuple(sorted(rows, key=lambda row: row.id)[:limit])
+        return VectorPage(page, page[-1].id if len(rows) > limit else None)
 
     def statistics(self, scope: Scope, ref: IndexRef) -> IndexStatistics:
-        rows = self._index(scope, ref).rows
-        return IndexStatistics(len(rows), sum(len(row.vector) for row in rows.values()))
+        rows = self._rows(scope, ref)
+        return IndexStatistics(len(rows), sum(len(row.vector) for row in rows))
 
     def erase(self, scope: Scope) -> int:
         self.ensure_open()

@@ -47,12 +47,12 @@ from nexus_core.spi import (
 
 # How a role's memory is kept: its attribute, what changes it, and what reads it.
 _KEPT: Final[Mapping[StoreRole, tuple[type, str, str, str]]] = {
-    StoreRole.RAW: (MemoryRaw, "objects", "put delete copy erase", "head open list"),
+    StoreRole.RAW: (MemoryRaw, "objects", "put delete copy set_system erase", "head open list"),
     StoreRole.ATOMS: (MemoryAtoms, "records", "commit erase", "get query count walk"),
     StoreRole.VECTORS: (
         MemoryVectors,
         "indexes",
-        "create_index drop_index upsert delete delete_where erase",
+        "create_index drop_index upsert delete delete_where set_state erase",
         "get_index list_indexes get query count scan statistics",
     ),
     StoreRole.AUDIT: (

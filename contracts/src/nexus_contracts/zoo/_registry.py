@@ -38,6 +38,7 @@ def mutants() -> tuple[Mutant, ...]:
         _sizes_vectors,
         _vectors,
         _vectors_states,
+        _windows,
     )
 
     each = (
@@ -66,6 +67,7 @@ def mutants() -> tuple[Mutant, ...]:
         _mortal,
         _left_behind,
         _refused,
+        _windows,
     )
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
