@@ -105,28 +105,41 @@ def transcript(
     how: Perform = perform,
 ) -> Account:
     """Make the calls in order, and write down what those of them saw that count, renamed."""
+    return transcripts(place, calls, [seen_by], how)[0]
+
+
+def transcripts(
+    place: Place,
+    calls: Sequence[Numbered],
+    views: Sequence[Callable[[Numbered], bool]],
+    how: Perform,
+) -> list[Account]:
+    """``transcript`` for several who look at one run, each for himself."""
     backend = place.store
     results: dict[int, Any] = {}
-    names: dict[tuple[str, Any], str] = {}
-    seen = Account()
+    seen: list[tuple[Account, dict[tuple[str, Any], str]]] = [(Account(), {}) for _ in views]
     for number, call in calls:
         if call.method == OPEN_AGAIN:
             backend = place.open_again()
             continue
+        answer: Any = None
         try:
             results[number] = how(backend, call, results)
-            answer = plain(results[number], names) if seen_by((number, call)) else None
         except NexusError as error:
-            seen.raised.add(number)
             answer = ("raised", type(error).__name__, str(error), error.code, _details(error))
+            for account, _ in seen:
+                account.raised.add(number)
         except UnresolvedError:
             # A reference to a call that failed: the same call fails the same way when replayed.
             answer = ("unresolved",)
-        if seen_by((number, call)):
-            seen.answers.append((number, answer))
-    for field, value in names:
-        seen.tokens.setdefault(field, []).append(value)
-    return seen
+        for counts, (account, names) in zip(views, seen, strict=True):
+            if counts((number, call)):
+                told = plain(results[number], names) if answer is None else answer
+                account.answers.append((number, told))
+    for account, names in seen:
+        for field, value in names:
+            account.tokens.setdefault(field, []).append(value)
+    return [account for account, _ in seen]
 
 
 def _details(error: NexusError) -> Any:

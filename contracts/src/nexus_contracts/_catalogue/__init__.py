@@ -7,6 +7,7 @@ from functools import cache
 
 from nexus_contracts._catalogue.atoms import ATOMS
 from nexus_contracts._catalogue.audit import AUDIT
+from nexus_contracts._catalogue.crossed import crossed
 from nexus_contracts._catalogue.places import placed
 from nexus_contracts._catalogue.raced import raced
 from nexus_contracts._catalogue.raw import RAW
@@ -25,7 +26,7 @@ def catalogue() -> tuple[Requirement, ...]:
     common = [
         each
         for role in StoreRole
-        for each in (*shared(role), *placed(role), *raced(role), *refused(role))
+        for each in (*shared(role), *placed(role), *raced(role), *refused(role), *crossed(role))
     ]
     found = (*RAW, *ATOMS, *VECTORS, *AUDIT, *common)
     ids = [requirement.id for requirement in found]

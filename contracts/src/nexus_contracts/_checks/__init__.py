@@ -42,6 +42,7 @@ _MODULES = (
     "faults",
     "places",
     "refused",
+    "hashed",
     "damaged",
     "streams",
 )

@@ -78,6 +78,9 @@ class Refusals(Protocol):
     def everything(self, script: Trials, scope: Scope) -> None:
         """Read it all."""
 
+    def end(self, script: Trials, scope: Scope) -> None:
+        """Erase a scope, which may be filled again."""
+
 
 def act(backend: Any, call: Call, results: Mapping[int, Any]) -> Any:
     """Perform a call of any role: bodies are made here, and reads are read, to their end or not."""

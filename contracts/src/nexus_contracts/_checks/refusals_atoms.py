@@ -120,3 +120,7 @@ class AtomRefusals:
         for collection in ("atoms", "edges", "definitions"):
             script.add(scope, "query", collection, None, limit=1000)
             script.add(scope, "count", collection, None)
+
+    def end(self, script: Trials, scope: Scope) -> None:
+        """The erasure."""
+        script.add(scope, "erase")

@@ -40,6 +40,10 @@ class AuditRefusals:
     def _tag(text: str) -> bytes:
         return text.encode()[-32:].rjust(32)
 
+    def own_tag(self, scope: Scope) -> bytes:
+        """The subject of the entries that the scope's own appends make."""
+        return self._tag(f"own {scope.tenant_id[:9]}")
+
     def _entries(self, start: int, count: int, text: str) -> list[LogEntry]:
         # Those of them that settle what is open, and those that are open for ever.
         made = [
@@ -79,7 +83,7 @@ class AuditRefusals:
 
     def _append(self, script: Trials, scope: Scope, operations: Sequence[str]) -> None:
         start = self.size.get(scope, 0)
-        tag = self._tag(f"own {scope.tenant_id[:9]}")
+        tag = self.own_tag(scope)
         new = [
             audit.entry(start + place, operation=each, phase="intent", at=start, tag=tag)
             for place, each in enumerate(operations)
@@ -113,3 +117,8 @@ class AuditRefusals:
         script.add(scope, "read", 0, 1000)
         script.add(scope, "checkpoints", 0, 1000)
         script.add(scope, "unsettled", 2**50, 1000)
+
+    def end(self, script: Trials, scope: Scope) -> None:
+        """The erasure, after which a log is as long as one that was never begun."""
+        script.add(scope, "erase")
+        self.size[scope] = 0

@@ -69,7 +69,8 @@ class RawRefusals:
         )
 
     @staticmethod
-    def _given(text: str) -> Any:
+    def given(text: str) -> Any:
+        """Attributes that hold a text."""
         return raw.attributes(text=text)
 
     def _chunk(self, text: str) -> bytes:
@@ -78,7 +79,7 @@ class RawRefusals:
 
     def _broken(self, script: Trials, scope: Scope, key: str, text: str, count: int) -> None:
         source = Chunks(self._chunk(text), count)
-        script.refuse(scope, "put", key, source, self._given(text))
+        script.refuse(scope, "put", key, source, self.given(text))
 
     def _breaks(self, script: Trials, scope: Scope, thing: str) -> None:
         self._broken(script, scope, thing, thing, min(5, self.largest // CHUNK))
@@ -96,10 +97,10 @@ class RawRefusals:
     def _too_large(self, script: Trials, scope: Scope, thing: str) -> None:
         source = Chunks(self._chunk(thing), 5, breaks=False)
         declared = {"limit": 3 * len(source.chunk)}
-        script.refuse(scope, "put", thing, source, self._given(thing), declared)
+        script.refuse(scope, "put", thing, source, self.given(thing), declared)
 
     def _other_bytes(self, script: Trials, scope: Scope, thing: str) -> None:
-        source, given = Chunks(self._chunk(thing), 2, breaks=False), self._given(thing)
+        source, given = Chunks(self._chunk(thing), 2, breaks=False), self.given(thing)
         script.refuse(scope, "put", thing, source, given, {"sha256": "0" * 64})
         for size in (1, 3):
             declared = {"size": size * len(source.chunk)}
@@ -119,13 +120,13 @@ class RawRefusals:
 
     def _taken(self, script: Trials, scope: Scope, thing: str) -> None:
         source = self._chunk(thing) * 2
-        script.refuse(scope, "put", "held", source, self._given(thing), if_absent=True)
+        script.refuse(scope, "put", "held", source, self.given(thing), if_absent=True)
 
     def _old(self, scope: Scope) -> Ref:
         return Ref(self.first[scope], ("etag",))
 
     def _stale(self, script: Trials, scope: Scope, thing: str) -> None:
-        old, source, given = self._old(scope), self._chunk(thing) * 2, self._given(thing)
+        old, source, given = self._old(scope), self._chunk(thing) * 2, self.given(thing)
         script.refuse(scope, "put", "held", source, given, if_match=old)
         script.refuse(scope, "put", thing, b"small", given, if_match=old)
         script.refuse(scope, "set_system", "held", {"stamp": "ff"}, if_match=old)
@@ -136,7 +137,7 @@ class RawRefusals:
         script.refuse(scope, "delete", thing, if_match=self._old(scope))
 
     def _copies(self, script: Trials, scope: Scope, thing: str) -> None:
-        given, old = self._given(thing), self._old(scope)
+        given, old = self.given(thing), self._old(scope)
         script.refuse(scope, "copy", f"{thing}-absent", thing, given)
         script.refuse(scope, "copy", "held", thing, given, if_source_match=old)
         if self.can.conditional_create:
@@ -183,3 +184,7 @@ class RawRefusals:
         if self.can.versions:
             for key in ("held", "theirs"):
                 script.add(scope, "list_versions", key)
+
+    def end(self, script: Trials, scope: Scope) -> None:
+        """The erasure."""
+        script.add(scope, "erase")

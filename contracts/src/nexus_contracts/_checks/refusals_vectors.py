@@ -164,3 +164,7 @@ class VectorRefusals:
             script.add(scope, "upsert", Ref(made), self._rows(["after"], str(scope), 4.0))
             script.add(scope, "scan", Ref(made), limit=1000)
             script.add(scope, "drop_index", Ref(made))
+
+    def end(self, script: Trials, scope: Scope) -> None:
+        """The erasure."""
+        script.add(scope, "erase")
