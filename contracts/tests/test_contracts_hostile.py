@@ -183,6 +183,7 @@ NEEDED: Final = {
     "RAW-028": "no back_door",
     "RAW-029": "no faults",
     "RAW-066": "no back_door",
+    "RAW-085": "survives",
 }
 
 

@@ -3,7 +3,8 @@
 The first line of standard input is the job, a pickle in hexadecimal, from the suite that started
 it. What it says, it says in lines of JSON. In the mode ``die`` it forks: the fork opens the store,
 writes, and is killed, as often as the job says; in the mode ``fill`` it may write no file beyond a
-size.
+size; in the mode ``answer`` it opens the store and answers calls, a pickle in
+hexadecimal a line.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from typing import Any
 
 import attrs
 
+from nexus_contracts._answers import answer_all
 from nexus_contracts._arena import Hangs, Process, bouts
 from nexus_contracts._duels import duels_of, erasures
 from nexus_contracts._kinds import kinds_of
 from nexus_contracts._lives import WARM, lives, warm
 from nexus_contracts._work import SCOPE, work_of
+from nexus_core import NexusError
 from nexus_core.spi import Backend, Capabilities, Proof, Runtime, StoreError, StoreRole
 
 # For each duel and side: lines at most, and seconds until those that are left are let be.
@@ -75,7 +78,7 @@ def main() -> None:
     # Written by the suite that started this process, over a pipe that nobody else has.
     job: Job = pickle.loads(bytes.fromhex(sys.stdin.readline()))  # noqa: S301
     say(ready=True)
-    if job.mode != "fill":
+    if job.mode not in ("fill", "answer"):
         warm(job.open, kinds_of(job.role, job.capabilities), WARM)
     if job.mode == "die":
         die(job)
@@ -86,6 +89,8 @@ def main() -> None:
         say(lives=[])
     elif job.mode == "duel":
         duel(job)
+    elif job.mode == "answer":
+        serve(job)
     else:
         fill(job)
 
@@ -161,6 +166,23 @@ def duel(job: Job) -> None:
     finally:
         for side in sides:
             side.end()
+
+
+def serve(job: Job) -> None:
+    """Answer calls until there are no more."""
+    try:
+        store = job.open()
+        problems = store.check()
+    except NexusError as error:
+        say(refused=f"{type(error).__name__} ({error.code})")
+        return
+    say(refused=problems[0].what if problems else "")
+    while line := sys.stdin.readline():
+        # As above.
+        calls = pickle.loads(bytes.fromhex(line))  # noqa: S301
+        sys.stdout.write(pickle.dumps(list(answer_all(store, calls))).hex() + "\n")
+        sys.stdout.flush()
+    store.close()
 
 
 def fill(job: Job) -> None:

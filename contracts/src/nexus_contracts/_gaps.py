@@ -14,6 +14,7 @@ import attrs
 
 from nexus_contracts._bench import Bench
 from nexus_contracts._catalogue.places import PLACED
+from nexus_contracts._catalogue.remembered import REMEMBERED
 from nexus_contracts._catalogue.shared import IDS
 from nexus_contracts._processes import portable
 from nexus_contracts._requirements import Requirement
@@ -32,6 +33,8 @@ DAMAGED: Final = frozenset(each.damaged for each in PLACED.values())
 PLACES: Final = (
     GONE | DAMAGED | {name for each in PLACED.values() for name in (each.bare, each.again)}
 )
+# Openings in one process are tried also where no other process can import the factory.
+TWICE: Final = frozenset(REMEMBERED.values())
 FAULTS: Final = frozenset(each.faults for each in IDS.values())
 
 
@@ -62,7 +65,7 @@ def gap(bench: Bench, requirement: Requirement) -> Gap | None:
         harness.broken_settings is not None and harness.broken_settings(bench.namespace())
     ):
         return Gap(bare, "the harness names no broken_settings")
-    if kind == REOPEN and not harness.survives_reopen:
+    if (kind == REOPEN or requirement.id in TWICE) and not harness.survives_reopen:
         if harness.spec.durability is Durability.EPHEMERAL:
             return Gap(Status.REFUSED, "the store is declared ephemeral: it promises nothing")
         return Gap(
@@ -101,4 +104,4 @@ def may_be_refused(
     kind = kind_of(requirement)
     if memory and (kind in (PROVISION, BROKEN) or requirement.id in ERASED | FAULTS | PLACES):
         return True
-    return ephemeral and (kind == REOPEN or kind in PROCESS)
+    return ephemeral and (kind == REOPEN or kind in PROCESS or requirement.id in TWICE)

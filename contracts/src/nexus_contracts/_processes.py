@@ -7,15 +7,17 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import attrs
 
+from nexus_contracts._answers import Answer
 from nexus_contracts._bench import Bench, Violation
 from nexus_contracts._child import Job
 from nexus_contracts._harness import BackendHarness, Namespace
+from nexus_contracts._twins import Call
 
 _PROBE = (
     "import pickle, sys; sys.path[:] = pickle.loads(bytes.fromhex(sys.stdin.readline()));"
@@ -55,6 +57,22 @@ class Child:
             )
         said: dict[str, Any] = json.loads(line)
         return said
+
+    def ask(self, calls: Sequence[Call]) -> Sequence[Answer]:
+        """Have it make calls, in the mode ``answer``."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(pickle.dumps(list(calls)).hex() + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise Violation(
+                f"another process ended with {self.process.wait()} while it was asked "
+                + "; ".join(call.words() for call in calls)[:300]
+            )
+        # From the suite's own program in it.
+        answers: list[Answer] = pickle.loads(bytes.fromhex(line))  # noqa: S301
+        return answers
 
     def go(self) -> None:
         """Let it go on."""

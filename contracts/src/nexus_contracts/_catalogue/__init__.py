@@ -12,6 +12,7 @@ from nexus_contracts._catalogue.places import placed
 from nexus_contracts._catalogue.raced import raced
 from nexus_contracts._catalogue.raw import RAW
 from nexus_contracts._catalogue.refused import refused
+from nexus_contracts._catalogue.remembered import remembered
 from nexus_contracts._catalogue.shared import shared
 from nexus_contracts._catalogue.vectors import VECTORS
 from nexus_contracts._requirements import Requirement
@@ -26,7 +27,14 @@ def catalogue() -> tuple[Requirement, ...]:
     common = [
         each
         for role in StoreRole
-        for each in (*shared(role), *placed(role), *raced(role), *refused(role), *crossed(role))
+        for each in (
+            *shared(role),
+            *placed(role),
+            *raced(role),
+            *refused(role),
+            *remembered(role),
+            *crossed(role),
+        )
     ]
     found = (*RAW, *ATOMS, *VECTORS, *AUDIT, *common)
     ids = [requirement.id for requirement in found]

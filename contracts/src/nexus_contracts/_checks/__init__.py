@@ -42,6 +42,7 @@ _MODULES = (
     "faults",
     "places",
     "refused",
+    "remembered",
     "hashed",
     "damaged",
     "streams",

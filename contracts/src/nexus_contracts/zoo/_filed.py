@@ -98,6 +98,8 @@ class Filed:
     path: Path
     unsaved: int = 0
     held: bool = False
+    # What is kept as it was read or written last, while nothing has changed since.
+    data: bytes | None = None
     known: tuple[int, int, int] | None = None
 
     def load(self) -> None:
@@ -108,19 +110,20 @@ class Filed:
             signature = _signature(self.path)
             if signature == self.known:
                 return
+            data = self.path.read_bytes()
             # Nobody but this class writes the file.
-            kept = pickle.loads(self.path.read_bytes())  # noqa: S301
+            kept = pickle.loads(data)  # noqa: S301
         except FileNotFoundError:
             return
         except Exception:  # noqa: BLE001  # half a pickle raises whatever it likes
             raise IntegrityError("the file is damaged") from None
         setattr(self, self.attribute, kept)
-        self.known = signature
+        self.known, self.data = signature, data
 
     def close(self) -> None:
         """Write what was held back. Idempotent."""
         if self.unsaved:
-            _whole(self, pickle.dumps(getattr(self, self.attribute)))
+            _whole(self, self.packed())
             self.unsaved = 0
         super().close()  # type: ignore[misc]  # of the role's memory, which comes next
 
@@ -144,7 +147,12 @@ class Filed:
 
     def save(self) -> None:
         """Write the file, in this one's way."""
-        self.writing(pickle.dumps(getattr(self, self.attribute)))
+        self.data = self.packed()
+        self.writing(self.data)
+
+    def packed(self) -> bytes:
+        """What is kept, as the file has it."""
+        return pickle.dumps(getattr(self, self.attribute))
 
 
 def _whole(store: Filed, data: bytes) -> None:
@@ -241,12 +249,14 @@ def _changing(name: str) -> Callable[..., Any]:
         with self.lock, self.alone():
             self.ensure_open()
             self.load()
-            before = pickle.dumps(getattr(self, self.attribute))
+            before = self.packed() if self.data is None else self.data
+            self.data = None
             answer = getattr(super(type(self), self), name)(*args, **kwargs)
             try:
                 self.save()
             except BaseException:
                 setattr(self, self.attribute, pickle.loads(before))  # noqa: S301  # of just now
+                self.data = before
                 raise
             return answer
 

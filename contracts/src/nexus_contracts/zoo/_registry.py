@@ -32,6 +32,7 @@ def mutants() -> tuple[Mutant, ...]:
         _raw_signed,
         _raw_versions,
         _refused,
+        _remembered,
         _sequences,
         _sizes_atoms,
         _sizes_audit,
@@ -69,6 +70,7 @@ def mutants() -> tuple[Mutant, ...]:
         _mortal,
         _left_behind,
         _refused,
+        _remembered,
         _windows,
     )
     found = [mutant for module in each for mutant in module.MUTANTS]
