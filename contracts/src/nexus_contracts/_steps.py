@@ -92,6 +92,17 @@ class Lines:
         after = [line for line, first in found.items() if first]
         return answer, after, [line for line, first in found.items() if not first]
 
+    def each(self, call: Callable[[], T], see: Callable[[Line], object]) -> T:
+        """Make a call, and look around before each line when it first comes there."""
+        found: set[Line] = set()
+
+        def first(line: Line) -> None:
+            if line not in found:
+                found.add(line)
+                see(line)
+
+        return self._traced(call, first)
+
     def held(self, call: Callable[[], T], at: Line, hold: Callable[[], object]) -> T:
         """Make a call that is held up before a line, when it first comes there."""
         waiting = [hold]

@@ -16,11 +16,12 @@ class Crossed:
     """The ids of these promises for one role."""
 
     hashed: str
+    crossing: str
     names: str
 
 
 CROSSED: Final[Mapping[StoreRole, Crossed]] = {
-    role: Crossed(hashed=f"TEN-{digit}60", names=f"{own}-095")
+    role: Crossed(hashed=f"TEN-{digit}60", crossing=f"TEN-{digit}61", names=f"{own}-095")
     for digit, (role, own) in enumerate(
         zip(StoreRole, ("RAW", "ATOM", "VEC", "AUD"), strict=True), 1
     )
@@ -48,6 +49,19 @@ def crossed(role: StoreRole) -> tuple[Requirement, ...]:
             "the other writes, deletes or erases.",
             rationale="A folder, a shard or a lock that is named by a short hash is right for "
             "every name that a person tries, and two customers of a hundred thousand share it.",
+            capability=session,
+        ),
+        Requirement(
+            id=ids.crossing,
+            role=role,
+            level=Level.MUST,
+            sentence="Of two scopes' calls of which the first ends while the second is under way, "
+            "at whatever lines both were held up, each gives and leaves what it does alone; and no "
+            "call changes for a moment what the process has once: its folder, umask, environment, "
+            "locale, handlers of signals, and the like.",
+            rationale="What a call sets aside and puts back at its end is right for calls that lie "
+            "within one another; where they cross it puts back another's, or takes its own from "
+            "under it.",
             capability=session,
         ),
         Requirement(

@@ -44,6 +44,7 @@ _MODULES = (
     "refused",
     "remembered",
     "hashed",
+    "crossings",
     "damaged",
     "streams",
 )

@@ -15,6 +15,7 @@ def mutants() -> tuple[Mutant, ...]:
     from nexus_contracts.zoo import (
         _atoms,
         _audit,
+        _crossed,
         _damaged,
         _filed,
         _hashed,
@@ -62,6 +63,7 @@ def mutants() -> tuple[Mutant, ...]:
         _damaged,
         _names,
         _hashed,
+        _crossed,
         _sizes_atoms,
         _sizes_audit,
         _sizes_raw,
