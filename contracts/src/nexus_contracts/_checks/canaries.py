@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -21,6 +22,7 @@ from nexus_contracts._checks import atoms, audit, raw, vectors
 from nexus_contracts._checks.refused import attempt
 from nexus_contracts._redact import secrets_of
 from nexus_contracts._registry import check
+from nexus_contracts._steps import Lines
 from nexus_contracts._twins import plain
 from nexus_core import NewAtom, NexusError, Scope, VectorItem
 from nexus_core.spi import (
@@ -36,6 +38,12 @@ from nexus_core.spi import (
 )
 
 Calls = list[tuple[str, Callable[[], object]]]
+
+# Seconds that the one slow write of a run takes, more than is usually called slow; a store in
+# memory is slow before that. And how often its body stalls.
+A_WHILE: Final = 2.5
+WHILE: Final[Mapping[str, float]] = {"memory": 0.25}
+PIECES: Final = 5
 
 
 @attrs.frozen
@@ -245,8 +253,10 @@ def stay_at_home(bench: Bench) -> None:
     with listening() as log:
         store = bench.open(namespace)
         log.attend()
-        for own in planted:
+        *quick, slow = planted
+        for own in quick:
             plant(store, own)
+        _planted_slowly(bench, store, slow)
         log.attend()
         for own in planted:
             others = [each for each in planted if each is not own]
@@ -264,6 +274,28 @@ def stay_at_home(bench: Bench) -> None:
     ids = [t for own in planted for t in (own.name, own.label)]
     _not_in(bench, log.heard, ids, "the log", what="a key, an id or a name that a caller gave")
     _not_in(bench, log.heard, hidden, "the log", what="a secret or place of the settings")
+
+
+def _planted_slowly(bench: Bench, store: Any, own: Canary) -> None:
+    """Plant so slowly that whoever writes down what takes long writes this down: a body comes in
+    pieces, and where there are no bodies a write is held up in its midst."""
+    pause = WHILE.get(bench.harness.reality, A_WHILE)
+    plant, _ = ways(bench)
+    if bench.spec.role is StoreRole.RAW:
+
+        def body() -> Iterator[bytes]:
+            for _ in range(PIECES):
+                time.sleep(pause / PIECES)
+                yield own.value.encode()
+
+        store.put(own.scope, own.name, Body(body()), raw.attributes(**{own.label: own.meta}))
+        return
+    lines = Lines(store.backend)
+    _, met = lines.met(lambda: plant(store, own))
+    if bench.spec.role is not StoreRole.AUDIT:
+        store.erase(own.scope)
+    line = met[len(met) * 3 // 4] if met else ("", 0)
+    lines.held(lambda: plant(store, own), line, lambda: time.sleep(pause))
 
 
 def _asked(

@@ -4,6 +4,7 @@ where all rows go or none are left, or tell names to the log."""
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -227,6 +228,10 @@ class EmptiedIsGone(MemoryVectors):
         return gone
 
 
+# Seconds, after which a call is written down.
+SLOW: Final = 0.2
+
+
 # -- what goes to the log -------------------------------------------------------------------------
 
 
@@ -240,6 +245,26 @@ class LogsKeys(MemoryRaw):
         own.debug("reading %s", key)
         with super().open(scope, key, **how) as stream:
             yield stream
+
+
+class LogsSlowPuts(MemoryRaw):
+    def put(
+        self, scope: Scope, key: str, body: Body, attributes: ObjectAttributes, **how: Any
+    ) -> ObjectInfo:
+        began = time.monotonic()
+        made = super().put(scope, key, body, attributes, **how)
+        if time.monotonic() - began > SLOW:
+            logging.getLogger("store").warning("slow put of %s", key)
+        return made
+
+
+class LogsSlowCommits(MemoryAtoms):
+    def commit(self, scope: Scope, operations: Sequence[Operation]) -> Sequence[bool]:
+        began = time.monotonic()
+        changed = super().commit(scope, operations)
+        if time.monotonic() - began > SLOW:
+            logging.getLogger("store").warning("slow commit: %.200r", operations)
+        return changed
 
 
 class LogsIds(MemoryAtoms):
@@ -283,6 +308,10 @@ _ROWS: Final[Sequence[tuple[str, str, str, str, type]]] = (
      MetadataNamesCut),
     ("raw-logs-keys", "Tells a logger of its own which keys are read.", IDS[StoreRole.RAW].canaries,
      _TOLD, LogsKeys),
+    ("raw-logs-slow-puts", "Logs keys of puts that take long.", IDS[StoreRole.RAW].canaries,
+     _TOLD, LogsSlowPuts),
+    ("atoms-logs-slow-commits", "Logs commits that take long.", IDS[StoreRole.ATOMS].canaries,
+     "in the log", LogsSlowCommits),
     ("atoms-ids-by-their-end", "Finds records by all but the first character.", "ATOM-091", _ONE,
      IdsByTheirEnd),
     ("atoms-removes-by-beginning", "Removes what begins with the same 64 characters.", "ATOM-091",
