@@ -18,7 +18,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tools.servers.gcs._state import PERMISSIONS, Refusal
+from tools.servers.gcs._refusal import Refusal
+from tools.servers.gcs._state import PERMISSIONS
 
 READING: Final = frozenset(("storage.buckets.get", "storage.objects.get", "storage.objects.list"))
 _LIFETIME: Final = 3600

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tools.servers.gcs import _xml
 from tools.servers.gcs._identity import Account, Identities
-from tools.servers.gcs._state import Refusal, Session, State, Version
+from tools.servers.gcs._refusal import Refusal
+from tools.servers.gcs._state import Session, State, Version
 
 _PIECE: Final = 1 << 18
 _QUANTUM: Final = 256 << 10
@@ -27,13 +28,16 @@ _SPAN: Final = re.compile(r"bytes (?:\*|([0-9]+)-([0-9]+))/(?:\*|([0-9]+))")
 _RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 _JSON: Final = re.compile(r"/(?:(?:download/|upload/)?storage/v1/.*|token|forget-tokens)")
 _XML: Final = re.compile(r"/([a-z0-9][a-z0-9._-]+)/(.+)", re.DOTALL)
+# Of a hold the service's list of errors has a reason of its own; its answers are seen to give the
+# one that missing rights have.
+_SAID: Final = {"objectUnderActiveHold": "forbidden"}
 _MEANT: Final = {
     "GET": "get",
     "HEAD": "get",
     "DELETE": "delete",
     "POST": "create",
     "PUT": "create",
-    "PATCH": "create",
+    "PATCH": "update",
 }
 
 
@@ -128,7 +132,8 @@ class Handler(BaseHTTPRequestHandler):
             kind = {"Content-Type": "application/xml; charset=UTF-8"}
             self._answer(refusal.status, _xml.error(refusal), kind)
         else:
-            said = {"message": refusal.message, "domain": "global", "reason": refusal.reason}
+            reason = _SAID.get(refusal.reason, refusal.reason)
+            said = {"message": refusal.message, "domain": "global", "reason": reason}
             error = {"code": refusal.status, "message": refusal.message, "errors": [said]}
             data = json.dumps({"error": error}).encode()
             self._answer(refusal.status, data, {"Content-Type": "application/json"})
@@ -137,6 +142,10 @@ class Handler(BaseHTTPRequestHandler):
         if permission not in account.permissions:
             what = f"{account.email} does not have {permission} access."
             raise Refusal(403, "forbidden", what)
+
+    def _may_retain(self, account: Account, said: Mapping[str, Any]) -> None:
+        if said.get("retention"):
+            self._may(account, "storage.objects.setRetention")
 
     # -- the JSON API ------------------------------------------------------------------------
 
@@ -151,12 +160,14 @@ class Handler(BaseHTTPRequestHandler):
             self._tell({})
         elif match := _UPLOAD.fullmatch(path):
             self._may(account, "storage.objects.create")
-            self._upload(unquote(match[1]))
+            self._upload(account, unquote(match[1]))
         elif match := _REWRITE.fullmatch(path):
             self._may(account, "storage.objects.create")
             names = [unquote(each) for each in match.groups()]
             source, target = (names[0], names[1]), (names[2], names[3])
-            self._tell(self.server.state.rewrite(source, target, self._said(), self._query))
+            said = self._said()
+            self._may_retain(account, said)
+            self._tell(self.server.state.rewrite(source, target, said, self._query))
         elif match := _OBJECTS.fullmatch(path):
             self._objects(account, unquote(match[1]), match[2] and unquote(match[2]))
         elif match := _BUCKETS.fullmatch(path):
@@ -170,7 +181,12 @@ class Handler(BaseHTTPRequestHandler):
         if name is None and self.command == "POST":
             if self._query["project"] != self.server.project:
                 raise Refusal(403, "forbidden", "The project is not known.")
-            self._tell(state.make_bucket(self._query["project"], self._said()))
+            # Clients write it as their language does.
+            retention = self._query.get("enableObjectRetention", "").lower() == "true"
+            if retention:
+                self._may(account, "storage.buckets.enableObjectRetention")
+            made = state.make_bucket(self._query["project"], self._said(), retention=retention)
+            self._tell(made)
         elif name is None:
             raise Refusal(501, "notImplemented", "not a part of this server")
         elif asks:
@@ -205,7 +221,11 @@ class Handler(BaseHTTPRequestHandler):
             state.delete(bucket, name, self._query)
             self._answer(204)
         elif self.command == "PATCH":
-            self._tell(state.patch(bucket, name, self._said(), self._query))
+            said = self._said()
+            self._may_retain(account, said)
+            if "overrideUnlockedRetention" in self._query:
+                self._may(account, "storage.objects.overrideUnlockedRetention")
+            self._tell(state.patch(bucket, name, said, self._query))
         else:
             raise Refusal(501, "notImplemented", "not a part of this server")
 
@@ -242,7 +262,7 @@ class Handler(BaseHTTPRequestHandler):
 
     # -- uploads -----------------------------------------------------------------------------
 
-    def _upload(self, bucket: str) -> None:
+    def _upload(self, account: Account, bucket: str) -> None:
         kind = self._query.get("uploadType")
         state = self.server.state
         state.bucket(bucket)
@@ -252,6 +272,7 @@ class Handler(BaseHTTPRequestHandler):
             content = state.content()
             content.write([media])
             resource = json.loads(said)
+            self._may_retain(account, resource)
             self._tell(state.finish(bucket, resource["name"], content, resource, self._query))
         elif kind == "media":
             content = state.content()
@@ -261,6 +282,7 @@ class Handler(BaseHTTPRequestHandler):
             self._tell(state.finish(bucket, name, content, resource, self._query))
         elif kind == "resumable" and "upload_id" not in self._query:
             resource = self._said()
+            self._may_retain(account, resource)
             resource.setdefault("contentType", self.headers.get("X-Upload-Content-Type"))
             name = str(resource.get("name") or self._query["name"])
             state.admit(bucket, name, self._query)

@@ -16,26 +16,24 @@ from typing import Any, Final
 import attrs
 import google_crc32c
 
+from tools.servers.gcs._locks import Locks
+from tools.servers.gcs._refusal import Refusal
+
 PERMISSIONS: Final = frozenset(
     f"storage.{what}"
     for what in (
         *("buckets.create", "buckets.delete", "buckets.get", "buckets.update"),
-        *("objects.create", "objects.delete", "objects.get", "objects.list"),
+        *("buckets.enableObjectRetention", "objects.create", "objects.delete", "objects.get"),
+        *("objects.list", "objects.overrideUnlockedRetention", "objects.setRetention"),
+        "objects.update",
     )
 )
 # What a client asks the real service for may take several calls as well.
 REWRITTEN_AT_ONCE: Final = 32 << 20
 WEEK: Final = "604800"
-
-
-class Refusal(Exception):  # an answer, not an accident
-    """What is answered in place of a result."""
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.reason = reason
-        self.message = message
+_EDITABLE: Final = frozenset(
+    ("contentType", "eventBasedHold", "metadata", "retention", "temporaryHold")
+)
 
 
 def no_bucket() -> Refusal:
@@ -103,7 +101,7 @@ class Version:
     metageneration: int = 1
     updated: float = 0.0
     deleted: float | None = None
-    held: bool = False
+    locks: Locks = attrs.field(factory=Locks)
 
     def resource(self, bucket: str) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -124,8 +122,7 @@ class Version:
         }
         if self.metadata:
             found["metadata"] = dict(self.metadata)
-        if self.held:
-            found["temporaryHold"] = True
+        found |= self.locks.resource()
         if self.deleted is not None:
             found["timeDeleted"] = stamp(self.deleted)
         return found
@@ -147,6 +144,26 @@ class Bucket:
     @property
     def versioned(self) -> bool:
         return bool(self.settings.get("versioning", {}).get("enabled"))
+
+    def check_replaceable(self, found: Version, now: float) -> None:
+        """Refuse to put something else in the place of what a lock protects there."""
+        found.locks.check_held(f"{self.name}/{found.name}")
+        if not self.versioned:
+            self.check_destroyable(found, now)
+
+    def check_destroyable(self, found: Version, now: float) -> None:
+        """Refuse to destroy what a hold, its own period or the bucket's policy protects."""
+        where = f"{self.name}/{found.name}"
+        period = int(self.settings.get("retentionPolicy", {}).get("retentionPeriod", 0))
+        found.locks.check_held(where)
+        found.locks.check_period(where, found.created + period, now)
+
+    def locks(
+        self, said: Mapping[str, Any], now: float, before: Locks | None = None, *, override: bool
+    ) -> Locks:
+        """The locks of an object after what a request says of them."""
+        enabled = self.settings.get("objectRetention", {}).get("mode") == "Enabled"
+        return (before or Locks()).changed(said, enabled=enabled, override=override, now=now)
 
     def resource(self) -> dict[str, Any]:
         return {
@@ -221,12 +238,17 @@ class State:
 
     # -- buckets -----------------------------------------------------------------------------
 
-    def make_bucket(self, project: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    def make_bucket(
+        self, project: str, said: Mapping[str, Any], *, retention: bool = False
+    ) -> dict[str, Any]:
         with self._lock:
             name = str(said["name"])
             if name in self.buckets:
                 raise Refusal(409, "conflict", "Your previous request to create it succeeded.")
-            settings = {key: value for key, value in said.items() if key != "name"}
+            derived = ("name", "objectRetention")
+            settings = {key: value for key, value in said.items() if key not in derived}
+            if retention:
+                settings["objectRetention"] = {"mode": "Enabled"}
             settings.setdefault("location", "US")
             settings.setdefault("softDeletePolicy", {"retentionDurationSeconds": WEEK})
             self.buckets[name] = Bucket(name, project, settings, time.time())
@@ -241,6 +263,9 @@ class State:
         with self._lock:
             bucket = self.bucket(name)
             for key, value in said.items():
+                if key == "objectRetention":
+                    # It is had from the beginning or never; who asks later is not refused.
+                    continue
                 if value is None:
                     bucket.settings.pop(key, None)
                 else:
@@ -293,6 +318,7 @@ class State:
                 str(resource.get("contentType") or "application/octet-stream"),
                 dict(resource.get("metadata") or {}),
                 now,
+                locks=home.locks(resource, now, override=False),
             )
             self._retire(home, name, now)
             home.live[name] = made
@@ -307,14 +333,11 @@ class State:
             check_conditions(self.bucket(bucket).live.get(name), query)
 
     def _retire(self, home: Bucket, name: str, now: float) -> None:
-        before = home.live.pop(name, None)
+        before = home.live.get(name)
         if before is None:
             return
-        try:
-            check_locks(home, before, now)
-        except Refusal:
-            home.live[name] = before
-            raise
+        home.check_replaceable(before, now)
+        del home.live[name]
         if home.versioned:
             before.deleted = now
             home.old.setdefault(name, []).append(before)
@@ -325,14 +348,16 @@ class State:
             home = self.bucket(bucket)
             found = self.find(bucket, name, {k: v for k, v in query.items() if k == "generation"})
             check_conditions(home.live.get(name), query)
-            check_locks(home, found, time.time())
-            if "generation" not in query or found is home.live.get(name):
+            if "generation" not in query:
                 self._retire(home, name, time.time())
-            if "generation" in query:
-                left = [each for each in home.old.get(name, ()) if each is not found]
+                return
+            home.check_destroyable(found, time.time())
+            if home.live.get(name) is found:
+                del home.live[name]
+            elif left := [each for each in home.old[name] if each is not found]:
                 home.old[name] = left
-                if not left:
-                    del home.old[name]
+            else:
+                del home.old[name]
             home.note(name)
 
     def patch(
@@ -341,7 +366,11 @@ class State:
         with self._lock:
             found = self.find(bucket, name, {k: v for k, v in query.items() if k == "generation"})
             check_conditions(found, query)
-            found.held = bool(said.get("temporaryHold", found.held))
+            if not _EDITABLE.issuperset(said):
+                raise Refusal(501, "notImplemented", "not a part of this server")
+            override = query.get("overrideUnlockedRetention", "").lower() == "true"
+            home = self.bucket(bucket)
+            found.locks = home.locks(said, time.time(), found.locks, override=override)
             for key, value in (said.get("metadata") or {}).items():
                 if value is None:
                     found.metadata.pop(key, None)
@@ -435,19 +464,6 @@ def _page(items: list[dict[str, Any]], prefixes: list[str], token: bytes | None)
     if token is not None:
         found["nextPageToken"] = base64.b64encode(token).decode()
     return found
-
-
-def check_locks(home: Bucket, found: Version, now: float) -> None:
-    """Refuse to delete or replace what a hold or the bucket's retention policy protects."""
-    if found.held:
-        what = (
-            "Object is under active Temporary hold and cannot be deleted, overwritten or archived."
-        )
-        raise Refusal(403, "objectUnderActiveHold", what)
-    period = int(home.settings.get("retentionPolicy", {}).get("retentionPeriod", 0))
-    if now < found.created + period:
-        what = "Object is subject to bucket's retention policy and cannot be deleted."
-        raise Refusal(403, "retentionPolicyNotMet", what)
 
 
 def check_conditions(

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, Final
 
-from tools.servers.gcs._state import Refusal, Version, no_bucket
+from tools.servers.gcs._refusal import Refusal
+from tools.servers.gcs._state import Version, no_bucket
 
 _META: Final = "x-goog-meta-"
 _CONDITIONS: Final = {

@@ -13,6 +13,7 @@ from typing import Any, Final
 from nexus_core.spi import (
     BackendError,
     ChecksumMismatchError,
+    InvalidArgumentError,
     NotFoundError,
     Outcome,
     PermissionDeniedError,
@@ -45,6 +46,7 @@ class Kind(enum.Enum):
     UNKNOWN_KEYS = enum.auto()
     DENIED = enum.auto()
     RETAINED = enum.auto()
+    PERIOD = enum.auto()
     DIGEST = enum.auto()
     FULL = enum.auto()
     STRANGE = enum.auto()
@@ -80,6 +82,10 @@ _REASONS: Final = {
 }
 # An object's absence has the same status and reason; its text begins with "No such object".
 _NO_BUCKET: Final = re.compile(r"^[^/]*bucket [^/]*does not exist")
+
+
+# The service lists a reason for this as well; what it gives is the reason that missing rights have.
+_HELD: Final = re.compile(r"^object '.*' is under active [a-z-]+ hold\b", re.DOTALL)
 
 
 class Failure(Exception):  # a part of the seam, which no caller ever sees
@@ -146,11 +152,13 @@ def refused(status: int, response: Any) -> Failure:
     kind = _STATUSES.get(status, Kind.BUSY if status >= 500 else Kind.STRANGE)
     reason, text = _said(response)
     if kind is Kind.DENIED:
-        kind = _REASONS.get(reason, kind)
+        kind = Kind.RETAINED if _HELD.search(text) else _REASONS.get(reason, kind)
     elif kind is Kind.ABSENT and _NO_BUCKET.search(text):
         kind = Kind.NO_BUCKET
     elif status == 400 and ("crc32c" in text or "md5" in text):
         kind = Kind.DIGEST
+    elif status == 400 and "retention" in text:
+        kind = Kind.PERIOD
     return Failure(kind, status, _retry_after(response))
 
 
@@ -210,6 +218,11 @@ def translate(failure: Failure, outcome: Outcome | None = None) -> StoreError:
             )
         case Kind.RETAINED:
             return RetentionError("the engine's own lock protects the object", outcome=outcome)
+        case Kind.PERIOD:
+            return InvalidArgumentError(
+                "the engine takes no such retention period",
+                hint="it ends at a time to come by the engine's clock, in 100 years at most",
+            )
         case Kind.DIGEST:
             return ChecksumMismatchError(
                 "the bytes changed on their way to the engine", outcome=outcome
