@@ -124,8 +124,17 @@ class Wire:
         page = self.ask("GET", f"/storage/v1/b/{bucket}/o", versions="true")
         for each in page.get("items", ()):
             path = self.path(bucket, each["name"])
-            self.ask("DELETE", path, generation=each["generation"])
+            named = {"generation": each["generation"]}
+            if each.get("temporaryHold") or "retention" in each:
+                free = {"temporaryHold": False, "retention": None}
+                override = {"overrideUnlockedRetention": "true"}
+                self.ask("PATCH", path, json.dumps(free).encode(), **named, **override)
+            self.ask("DELETE", path, **named)
         self.ask("DELETE", f"/storage/v1/b/{bucket}")
+
+    def describe(self, bucket: str, name: str, **query: Any) -> dict[str, Any]:
+        """What the service says of an object."""
+        return dict(self.ask("GET", self.path(bucket, name), **query))
 
     def remove(self, bucket: str, name: str) -> None:
         """Delete a name."""
@@ -220,11 +229,15 @@ class Lab:
 
 
 def harness(
-    info: Mapping[str, Any], *, versions: bool = False, transport: str = "sdk"
+    info: Mapping[str, Any],
+    *,
+    versions: bool = False,
+    object_lock: str | None = None,
+    transport: str = "sdk",
 ) -> BackendHarness:
     """A harness for whatever answers there: with a key if there is one, else without."""
     spec = nexus_gcs.nexus_raw_store()
-    declared: Any = {"versions": versions}
+    declared: Any = {"versions": versions, "object_lock": object_lock is not None}
     spec = attrs.evolve(spec, capabilities=attrs.evolve(spec.capabilities, **declared))
 
     def settings(namespace: Namespace, port: int | None = None, **changes: Any) -> GcsConfig:
@@ -236,6 +249,7 @@ def harness(
             "identity": "anonymous",
             "transport": transport,
             "versions": versions,
+            "object_lock": object_lock,
             **changes,
         }
         if "key" in info:

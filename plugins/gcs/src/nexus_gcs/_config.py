@@ -17,6 +17,7 @@ GOOGLE_ADDRESS: Final = "https://storage.googleapis.com"
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
 
 _LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
+_MODES: Final = {"governance": "Unlocked", "compliance": "Locked"}
 _SCOPE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}/(?:dev|staging|prod)")
 
 
@@ -41,6 +42,11 @@ class GcsConfig(BackendConfig):
     versions: bool = False
     """Whether the buckets keep old versions. A bucket that does otherwise is refused, and one that
     provisioning makes is made so."""
+
+    object_lock: Literal["governance", "compliance"] | None = None
+    """Whether holds and retention periods are the engine's own, and in which mode the periods are:
+    ``governance`` is what it calls unlocked, ``compliance`` locked. Takes ``versions``, and buckets
+    that were made with object retention; provisioning makes them so."""
 
     location: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{2,40}$")
     """Where provisioning creates a bucket that is not there; needed by it alone."""
@@ -103,6 +109,8 @@ class GcsConfig(BackendConfig):
     def _fits_together(self) -> GcsConfig:
         if (self.bucket is None) == (not self.buckets):
             raise PydanticCustomError("nexus_bucket", "name exactly one of bucket and buckets")
+        if self.object_lock is not None and not self.versions:
+            raise PydanticCustomError("nexus_lock", "object_lock takes versions = true")
         if (self.identity == "key") != (self.key is not None):
             raise PydanticCustomError(
                 "nexus_identity", "name the key with the identity key, and with no other"
@@ -116,6 +124,11 @@ class GcsConfig(BackendConfig):
     def address(self) -> str:
         """The endpoint as a URL."""
         return GOOGLE_ADDRESS if self.endpoint == GOOGLE else self.endpoint
+
+    @property
+    def lock_mode(self) -> str | None:
+        """The mode of periods, as the engine spells it."""
+        return None if self.object_lock is None else _MODES[self.object_lock]
 
     @property
     def all_buckets(self) -> Mapping[str, str]:

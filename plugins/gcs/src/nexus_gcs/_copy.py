@@ -11,8 +11,8 @@ import attrs
 from nexus_core.spi import ObjectAttributes, ObjectInfo, Outcome, StoreError, UnavailableError
 from nexus_gcs._engine import Engine, Target, once
 from nexus_gcs._failures import Failure, Kind, not_found
-from nexus_gcs._record import Found, Sealed
-from nexus_gcs._write import Condition, find, rewriting, settle, stale
+from nexus_gcs._record import Found
+from nexus_gcs._write import Condition, find, resealed, rewriting, settle, stale
 
 # How often a copy without a condition on its source follows those who write it.
 _ROUNDS: Final = 8
@@ -39,7 +39,7 @@ def copy(
             raise not_found()
         if if_source_match not in (None, current.info.etag):
             raise stale()
-        sealed = Sealed.of(attributes, current.info.sha256, current.crc32c, at=engine.now())
+        sealed = resealed(engine, attributes, current.info.sha256, current.crc32c)
         rewrite = rewriting(engine, target, source.blob(current.generation), sealed)
 
         def send(
@@ -77,7 +77,7 @@ def set_system(
     if current is None or current.generation != condition.generation:
         raise stale()
     attributes = attrs.evolve(current.info.attributes, system=dict(system))
-    sealed = Sealed.of(attributes, current.info.sha256, current.crc32c, at=engine.now())
+    sealed = resealed(engine, attributes, current.info.sha256, current.crc32c)
     # Where nothing old is kept, the source is gone as soon as another version is current.
     rewrite = rewriting(engine, target, target.blob(current.generation), sealed, past=True)
 

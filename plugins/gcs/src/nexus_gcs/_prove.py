@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
+
+import attrs
 
 from nexus_core.spi import (
     ENVIRONMENTS,
@@ -21,6 +24,7 @@ from nexus_core.spi import (
     PreconditionFailedError,
     Problem,
     Proof,
+    RetentionError,
     Runtime,
     Scope,
     SignedUrl,
@@ -29,6 +33,7 @@ from nexus_core.spi import (
 from nexus_gcs._config import GcsConfig
 from nexus_gcs._engine import once
 from nexus_gcs._failures import Failure
+from nexus_gcs._locking import up
 from nexus_gcs._session import Identity
 from nexus_gcs._store import GcsStore
 
@@ -36,6 +41,9 @@ _TENANT: Final = "t_probe_a"
 _TYPE: Final = "application/octet-stream"
 _OLD: Final = b"nexus probe, old"
 _NEW: Final = b"nexus probe, new"
+_SAID: Final = ObjectAttributes(content_type=_TYPE, metadata={}, system={"probe": "1"})
+# How long the trial's own period lasts, in seconds: it is waited for, so that nothing stays.
+_TRIAL: Final = 3
 
 
 def prove(config: GcsConfig, runtime: Runtime) -> Mapping[str, Proof]:
@@ -47,7 +55,7 @@ def prove(config: GcsConfig, runtime: Runtime) -> Mapping[str, Proof]:
     scope = _scope(config)
     store = GcsStore(config, runtime)
     try:
-        probe = _Probe(store, scope, config, Identity.of(config, runtime))
+        probe = _Probe(store, scope, config, Identity.of(config, runtime), runtime)
         try:
             return {
                 "reachable": probe.reachable(),
@@ -57,6 +65,7 @@ def prove(config: GcsConfig, runtime: Runtime) -> Mapping[str, Proof]:
                 "ranges": _holds(probe.gives_ranges),
                 "copy": _holds(probe.copies),
                 "versions": config.versions and _holds(probe.keeps_versions),
+                "object_lock": config.object_lock is not None and _holds(probe.locks),
                 "presign_get": config.identity == "key" and _holds(probe.signs_reads),
                 "presign_put": config.identity == "key" and _holds(probe.signs_writes),
             }
@@ -83,13 +92,16 @@ def _holds(trial: Callable[[], bool]) -> bool:
 
 
 class _Probe:
-    def __init__(self, store: GcsStore, scope: Scope, config: GcsConfig, who: Identity) -> None:
+    def __init__(
+        self, store: GcsStore, scope: Scope, config: GcsConfig, who: Identity, runtime: Runtime
+    ) -> None:
         self._store = store
         self._scope = scope
         self._stem = f"_nexus/probe/{secrets.token_hex(8)}"
         self._timeout = (config.connect_seconds, config.read_seconds)
         self._bare = who.bare_session()
         self._versions = config.versions
+        self._now = runtime.now
         self._made: list[str] = []
 
     def clean(self) -> None:
@@ -106,8 +118,9 @@ class _Probe:
         self._made.append(key)
         return key
 
-    def _put(self, key: str, data: bytes, **condition: Any) -> Any:
-        attributes = ObjectAttributes(content_type=_TYPE, metadata={}, system={"probe": "1"})
+    def _put(
+        self, key: str, data: bytes, attributes: ObjectAttributes = _SAID, **condition: Any
+    ) -> Any:
         return self._store.put(self._scope, key, Body(data), attributes, **condition)
 
     def _get(self, key: str, wanted: ByteRange | None = None) -> bytes:
@@ -186,6 +199,43 @@ class _Probe:
             and [each.current for each in history] == [True, False]
             and history[1].version_id == made[0]
         )
+
+    def locks(self) -> bool:
+        """Whether what is made locked, or locked later, is told so and not destroyed."""
+        held, plain, kept = self._key("held"), self._key("plain"), self._key("kept")
+        version = self._put(held, _OLD, attrs.evolve(_SAID, legal_hold=True)).version_id
+        if not self._store.head(self._scope, held).attributes.legal_hold:
+            return False
+        stays = self._stays(held, version)
+        self._store.set_lock(self._scope, held, version, legal_hold=False)
+        self._store.purge(self._scope, held, [version])
+        lifted = not self._history(held)
+        versions = {plain: self._put(plain, _OLD).version_id}
+        # By the engine's clock: a period that ends by another's might be over, or last.
+        (line,) = self._store.list(self._scope, prefix=plain).items
+        until = up(line.modified_at) + _TRIAL * 1_000_000
+        self._store.set_lock(self._scope, plain, versions[plain], retain_until=until)
+        if until > self._now():
+            said = attrs.evolve(_SAID, retain_until=until)
+            versions[kept] = self._put(kept, _OLD, said).version_id
+        try:
+            return (
+                stays
+                and lifted
+                and all(
+                    self._store.head(self._scope, key).attributes.retain_until == until
+                    and self._stays(key, each)
+                    for key, each in versions.items()
+                )
+            )
+        finally:
+            for _ in range(_TRIAL + 2):
+                time.sleep(1)
+                if not any(self._stays(key, each) for key, each in versions.items()):
+                    break
+
+    def _stays(self, key: str, version: str) -> bool:
+        return _raises(RetentionError, lambda: self._store.purge(self._scope, key, [version]))
 
     def signs_reads(self) -> bool:
         key, other = self._key("read"), self._key("other")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from nexus_core.spi import ConfigurationError, Outcome, Problem, Runtime, StoreError
+from nexus_gcs import _locking
 from nexus_gcs._config import GcsConfig
 from nexus_gcs._engine import Engine, once
 from nexus_gcs._failures import Failure, Kind, translate
@@ -17,6 +18,8 @@ NEEDED: Final = (
     "storage.objects.get",
     "storage.objects.list",
 )
+# What setting a lock takes beside.
+LOCKING: Final = ("storage.objects.setRetention", "storage.objects.update")
 _STAGED_DAYS: Final = 8
 
 
@@ -38,16 +41,19 @@ def _faults(engine: Engine, path: str, name: str) -> list[Problem]:
     except StoreError as error:
         return [Problem(path="identity", what=error.message, fix=error.hint or "see the docs")]
     problems = []
-    if missing := sorted(set(NEEDED) - held):
+    if missing := sorted(_needed(engine) - held):
+        role = "User" if engine.config.object_lock is None else "Admin"
         problems.append(
             Problem(
                 path=path,
                 what=f"the credentials lack {', '.join(missing)} on the bucket {name}",
-                fix="grant the role Storage Object User, or one that has them",
+                fix=f"grant the role Storage Object {role}, or one that has them",
             )
         )
     if bool(bucket.versioning_enabled) is not engine.config.versions:
         problems.append(_other_versioning(name, wanted=engine.config.versions))
+    if engine.config.object_lock is not None and (problem := _locking.fault(name, bucket)):
+        problems.append(problem)
     if not engine.config.accept_recoverable and (kept := _kept(bucket)):
         problems.append(
             Problem(
@@ -59,14 +65,19 @@ def _faults(engine: Engine, path: str, name: str) -> list[Problem]:
     return problems
 
 
+def _needed(engine: Engine) -> set[str]:
+    return {*NEEDED, *(() if engine.config.object_lock is None else LOCKING)}
+
+
 def _held(engine: Engine, bucket: Any) -> set[str]:
     """The permissions of the store's identity on a bucket, of those that it needs."""
     # Nobody has none of his own, and emulators that ask nobody who he is may not know the question.
     if engine.config.identity == "anonymous":
-        return set(NEEDED)
+        return _needed(engine)
+    asked = sorted(_needed(engine))
     return set(
         engine.patience.repeat(
-            lambda: bucket.test_iam_permissions(list(NEEDED), timeout=engine.timeout, retry=None)
+            lambda: bucket.test_iam_permissions(asked, timeout=engine.timeout, retry=None)
         )
     )
 
@@ -101,6 +112,8 @@ def _kept(bucket: Any) -> str:
         return "keeps deleted objects (soft delete)"
     if bucket.retention_period:
         return "has a retention policy"
+    if bucket.default_event_based_hold:
+        return "holds every new object (default event-based hold)"
     return ""
 
 
@@ -202,6 +215,7 @@ def _create(engine: Engine, name: str, location: str) -> None:
         client=engine.client(),
         project=engine.config.project,
         location=location,
+        enable_object_retention=engine.config.object_lock is not None,
         timeout=engine.timeout,
         retry=None,
     )

@@ -36,6 +36,8 @@ from nexus_core.spi import (
     ObjectEntry,
     ObjectInfo,
 )
+from nexus_gcs._locking import onto, rounded
+from nexus_gcs._locking import told as lock_of
 
 SHA256: Final = "nexus-sha256"
 WRITE: Final = "nexus-write"
@@ -67,9 +69,22 @@ class Sealed:
     plain: bool
     """Whether headers can carry all of it."""
 
+    attributes: ObjectAttributes
+    """As the engine will keep them."""
+
+    mode: str | None
+    """That of periods, where the settings use the engine's locks."""
+
     @classmethod
     def of(
-        cls, attributes: ObjectAttributes, sha256: str, crc32c: str, *, at: int, md5: str = ""
+        cls,
+        attributes: ObjectAttributes,
+        sha256: str,
+        crc32c: str,
+        *,
+        at: int,
+        mode: str | None,
+        md5: str = "",
     ) -> Sealed:
         """Seal attributes, time and checksums; ``InvalidArgumentError`` for more than fits."""
         write = secrets.token_hex(16)
@@ -95,12 +110,15 @@ class Sealed:
             content_type=attributes.content_type,
             metadata=metadata,
             plain=plain,
+            attributes=rounded(attributes, at, mode),
+            mode=mode,
         )
 
     def onto(self, blob: Any) -> Any:
         """Give a handle what is to be stored with the bytes."""
         blob.metadata = dict(self.metadata)
         blob.content_type = self.content_type
+        onto(blob, self.attributes, self.mode)
         return blob
 
 
@@ -114,8 +132,9 @@ class Found:
     info: ObjectInfo
 
 
-def found(key: str, blob: Any, *, versions: bool) -> Found:
-    """Read an engine's description of an object, which names its version where they are kept.
+def found(key: str, blob: Any, *, versions: bool, locks: bool) -> Found:
+    """Read an engine's description of an object, which names its version where they are kept, and
+    tells its lock where that is used.
 
     Raises ``IntegrityError`` for one that this store did not write, ``ChecksumMismatchError`` for
     one whose bytes are not those that its writer sent.
@@ -127,7 +146,7 @@ def found(key: str, blob: Any, *, versions: bool) -> Found:
     if metadata.get(CRC32C, blob.crc32c) != blob.crc32c:
         raise damaged()
     at = str(metadata.get(AT))
-    return read(
+    seen = read(
         key,
         blob.name,
         metadata,
@@ -138,6 +157,10 @@ def found(key: str, blob: Any, *, versions: bool) -> Found:
         crc32c=str(blob.crc32c),
         versions=versions,
     )
+    if not locks:
+        return seen
+    attributes = attrs.evolve(seen.info.attributes, **lock_of(blob))
+    return attrs.evolve(seen, info=attrs.evolve(seen.info, attributes=attributes))
 
 
 def told(

@@ -183,6 +183,20 @@ class GcsStore(RawBackend):
             self._engine, target, version_id, if_absent=if_absent, if_match=if_match
         )
 
+    def set_lock(
+        self,
+        scope: Scope,
+        key: str,
+        version_id: str,
+        *,
+        retain_until: int | None = None,
+        legal_hold: bool | None = None,
+    ) -> ObjectInfo:
+        if self._engine.config.object_lock is None:
+            raise UnsupportedError("object_lock")
+        target = self._engine.target(scope, key)
+        return _versions.set_lock(self._engine, target, version_id, retain_until, legal_hold)
+
     def purge(self, scope: Scope, key: str, version_ids: Sequence[str]) -> None:
         self._keeping()
         _versions.purge(self._engine, scope, self._engine.target(scope, key), version_ids)

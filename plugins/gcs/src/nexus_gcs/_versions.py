@@ -21,12 +21,13 @@ from nexus_core.spi import (
     encode_object_name,
     object_prefix,
 )
+from nexus_gcs import _locking
 from nexus_gcs._delete import destroy, key_of, retained
 from nexus_gcs._engine import Engine, Target, once
 from nexus_gcs._failures import Failure, Kind, not_found, translate
 from nexus_gcs._read import streamed
-from nexus_gcs._record import Found, Sealed, entry_of, found, generation_of
-from nexus_gcs._write import Condition, rewriting, settle
+from nexus_gcs._record import Found, entry_of, generation_of
+from nexus_gcs._write import Condition, described, resealed, rewriting, settle
 
 _PAGE: Final = 1000
 _FIELDS: Final = "nextPageToken,items(name,size,generation,timeCreated,timeDeleted)"
@@ -111,6 +112,23 @@ def _line(key: str, blob: Any) -> ObjectVersion:
 
 def look(engine: Engine, target: Target, version_id: str) -> Found:
     """What is known of one version; see ``RawBackend.head_version``."""
+    return _looked(engine, target, version_id)[1]
+
+
+def set_lock(
+    engine: Engine, target: Target, version_id: str, until: int | None, hold: bool | None
+) -> ObjectInfo:
+    """See ``RawBackend.set_lock``."""
+
+    def there() -> tuple[Any, ObjectInfo]:
+        blob, seen = _looked(engine, target, version_id)
+        return blob, seen.info
+
+    return _locking.set_lock(engine, there, retain_until=until, legal_hold=hold)
+
+
+def _looked(engine: Engine, target: Target, version_id: str) -> tuple[Any, Found]:
+    """The engine's description of one version, and what it says."""
     engine.ready()
     generation = generation_of(target.name, version_id)
     if generation is None:
@@ -129,10 +147,10 @@ def look(engine: Engine, target: Target, version_id: str) -> Found:
         absent = failure.kind is Kind.ABSENT or failure.status == 400
         error = not_found() if absent else translate(failure, Outcome.NOT_APPLIED)
     else:
-        seen = found(target.key, blob, versions=True)
+        seen = described(engine, target, blob)
         if seen.generation != generation:
             raise IntegrityError("the engine described another generation than it was asked for")
-        return seen
+        return blob, seen
     raise error
 
 
@@ -154,7 +172,7 @@ def restore(
     """See ``RawBackend.restore``: the engine rewrites the generation over its own name."""
     old = look(engine, target, version_id)
     condition = Condition.of(target, if_absent=if_absent, if_match=if_match)
-    sealed = Sealed.of(old.info.attributes, old.info.sha256, old.crc32c, at=engine.now())
+    sealed = resealed(engine, old.info.attributes, old.info.sha256, old.crc32c)
     rewrite = rewriting(engine, target, target.blob(old.generation), sealed, past=True)
     return settle(
         engine, target, condition, sealed, lambda replaced: once(lambda: rewrite(replaced))

@@ -2,8 +2,9 @@
 
 Every write names the generation that it replaces (0 for none), so that it can be sent again without
 harm, and carries an id of its own, by which it is known again when its answer was lost. What is too
-large for one request goes to a staging name first, which nothing reads, and is put in its place by
-one conditional rewrite inside the engine: only then are bytes, digest and attributes an object.
+large for one request, or to be held, goes to a staging name first, which nothing reads, and is put
+in its place by one conditional rewrite inside the engine: only then are bytes, digest, attributes
+and lock an object.
 """
 
 from __future__ import annotations
@@ -80,8 +81,15 @@ def find(engine: Engine, target: Target) -> Found | None:
             return None
         error = translate(failure, Outcome.NOT_APPLIED)
     else:
-        return found(target.key, blob, versions=engine.config.versions)
+        return described(engine, target, blob)
     raise error
+
+
+def described(engine: Engine, target: Target, blob: Any) -> Found:
+    """Read the engine's description of an object as the settings want it."""
+    config = engine.config
+    locks = config.object_lock is not None
+    return found(target.key, blob, versions=config.versions, locks=locks)
 
 
 def put(
@@ -101,7 +109,7 @@ def put(
         first.append(chunk)
         size += len(chunk)
         if size > INLINE:
-            return _put_large(
+            return _put_staged(
                 engine,
                 scope,
                 target,
@@ -111,12 +119,19 @@ def put(
                 condition=condition,
             )
     data = first[0] if len(first) == 1 else b"".join(first)
-    creating = engine.wire(target.name) is not None and not condition.generation
+    if attributes.legal_hold:
+        # A hold does not go with an upload, and an object is never without one that it is to have.
+        return _put_staged(
+            engine, scope, target, body, iter([data]), attributes=attributes, condition=condition
+        )
+    free = attributes.retain_until is None
+    creating = free and engine.wire(target.name) is not None and not condition.generation
     sealed = Sealed.of(
         attributes,
         body.sha256,
         spelt(extended(0, data)),
         at=engine.now(),
+        mode=engine.config.lock_mode,
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest() if creating else "",
     )
 
@@ -211,7 +226,7 @@ def _read_back(engine: Engine, target: Target, sealed: Sealed) -> Found | None:
 def _made(engine: Engine, target: Target, blob: Any) -> Found:
     """What the engine says it has made; where that is odd, nobody knows what it is."""
     try:
-        return found(target.key, blob, versions=engine.config.versions)
+        return described(engine, target, blob)
     except StoreError as error:
         _told(error, doubt=True)
         raise
@@ -228,7 +243,7 @@ def _kept(current: Found, sealed: Sealed) -> ObjectInfo:
     return current.info
 
 
-def _put_large(
+def _put_staged(
     engine: Engine,
     scope: Scope,
     target: Target,
@@ -244,9 +259,15 @@ def _put_large(
         if (0 if current is None else current.generation) != condition.generation:
             raise condition.refusal()
     with staged(engine, scope, target, chunks) as (source, crc32c):
-        sealed = Sealed.of(attributes, body.sha256, crc32c, at=engine.now())
+        sealed = resealed(engine, attributes, body.sha256, crc32c)
         send = rewriting(engine, target, source, sealed)
         return settle(engine, target, condition, sealed, send)
+
+
+def resealed(engine: Engine, attributes: ObjectAttributes, sha256: str, crc32c: str) -> Sealed:
+    """What a rewrite is known by, of bytes that the engine has."""
+    mode = engine.config.lock_mode
+    return Sealed.of(attributes, sha256, crc32c, at=engine.now(), mode=mode)
 
 
 def rewriting(
