@@ -383,6 +383,62 @@ def test_gcs_a_period_that_the_engine_does_not_take_is_told_so(bare: Any) -> Non
     assert bare.wire.names(bare.bucket, versions="true") == [NAME]
 
 
+@pytest.mark.parametrize("transport", ["sdk"], indirect=True)
+@pytest.mark.parametrize("mode", ["Unlocked", "Locked"])
+def test_gcs_our_server_keeps_periods_as_the_service_does(bare: Any, mode: str) -> None:
+    """By hand: a period is extended freely, an unlocked one shortened, removed or locked by name
+    alone and a locked one never, and conditions are looked at before locks."""
+    info = put(locking(bare), b"x")
+    path = f"{bare.wire.path(bare.bucket, NAME)}?generation={info.version_id.partition('-')[0]}"
+    head = {**bare.wire._bearer(), "Content-Type": "application/json"}
+
+    def said(method: str, query: str = "", **changes: Any) -> int:
+        data = json.dumps(changes).encode() if changes else b""
+        return int(bare.wire.send(method, path + query, data, head)[0])
+
+    def period(day: str, mode: str = mode) -> dict[str, Any]:
+        return {"retention": {"mode": mode, "retainUntilTime": f"{day}T00:00:00Z"}}
+
+    by_name = "&overrideUnlockedRetention=true"
+    allowed = 200 if mode == "Unlocked" else 403
+    none: dict[str, Any] = {"retention": {"mode": None, "retainUntilTime": None}}
+    answers = [
+        (said("PATCH", **period("2000-01-01")), 400),
+        (said("PATCH", **period("2200-01-01")), 400),
+        (said("PATCH", **period("2090-01-01", "Other")), 400),
+        (said("PATCH", retention={"mode": mode}), 400),
+        (said("PATCH", eventBasedHold=True), 501),
+        (said("PATCH", **period("2090-01-01")), 200),
+        (said("PATCH", **period("2091-01-01")), 200),
+        (said("PATCH", retention={}), 200),
+        (said("PATCH", **period("2090-01-01")), 403),
+        (said("PATCH", **none), 403),
+        (said("PATCH", temporaryHold=True), 200),
+        (said("DELETE"), 403),
+        (said("DELETE", "&ifGenerationMatch=1"), 412),
+        (said("PATCH", temporaryHold=False), 200),
+        (said("DELETE"), 403),
+        (said("PATCH", by_name, **period("2090-01-01")), allowed),
+        (said("PATCH", by_name, **none), allowed),
+        (said("DELETE"), 204 if mode == "Unlocked" else 403),
+    ]
+    assert [got for got, _ in answers] == [due for _, due in answers]
+
+
+def test_gcs_our_server_takes_no_period_where_none_was_provided_for(bare: Any) -> None:
+    """By hand: a bucket that was made without object retention takes no period and cannot be
+    changed to, and a hold needs none of that."""
+    bare.provision(versions=True)
+    where = f"/storage/v1/b/{bare.bucket}"
+    bare.wire.ask("PATCH", where, b'{"objectRetention": {"mode": "Enabled"}}')
+    store = bare.build(versions=True, object_lock="governance")
+    for attributes in (locked(soon()), locked(soon(), hold=True)):
+        with pytest.raises(InvalidArgumentError):
+            put(store, b"x", attributes)
+    assert lock_of(put(store, b"x", locked(hold=True))) == (None, True)
+    assert bare.spec.prove(bare.settings(versions=True), bare.runtime)["object_lock"] is False
+
+
 @pytest.mark.parametrize(
     ("reason", "message", "kind"),
     [
