@@ -335,25 +335,34 @@ def filed_harness(role: StoreRole, factory: Any) -> BackendHarness:
     )
 
 
-def _m(role: StoreRole, name: str, what: str, killed_by: str, says: str) -> Mutant:
-    """A mutant that keeps its memory in one of the ``WAYS``, or in steps."""
-    factory = in_steps if name == "batch-in-steps" else partial(opened, role, name)
+def filed_mutant(name: str, factory: Any, killed_by: str, says: str, what: str) -> Mutant:
+    """A mutant in a file, of the role that its name begins with."""
+    role = StoreRole(name.partition("-")[0])
     base = filed_harness(role, factory)
-    isolation = Isolation.FILE if name == "whole" else base.spec.isolation
     return Mutant(
-        name=f"{role.value}-{name}" if name != "whole" else f"{role.value}-one-file-for-all",
+        name=name,
         role=role,
         what=what,
         killed_by=killed_by,
         says=says,
         make=lambda runtime: factory(None, runtime),
         harness={
-            "spec": attrs.evolve(base.spec, isolation=isolation),
+            "spec": base.spec,
             "back_door": base.back_door,
             "faults": base.faults,
             "survives_reopen": True,
         },
     )
+
+
+def _m(role: StoreRole, name: str, what: str, killed_by: str, says: str) -> Mutant:
+    """A mutant that keeps its memory in one of the ``WAYS``, or in steps."""
+    factory = in_steps if name == "batch-in-steps" else partial(opened, role, name)
+    if name != "whole":
+        return filed_mutant(f"{role.value}-{name}", factory, killed_by, says, what)
+    made = filed_mutant(f"{role.value}-one-file-for-all", factory, killed_by, says, what)
+    spec = attrs.evolve(made.harness["spec"], isolation=Isolation.FILE)
+    return attrs.evolve(made, harness={**made.harness, "spec": spec})
 
 
 def _of(role: StoreRole) -> list[Mutant]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from nexus_contracts._catalogue.raced import RACED
 from nexus_contracts._harness import BackendHarness
 from nexus_contracts.memory import MemoryAtoms, MemoryAudit, MemoryRaw, MemoryVectors
-from nexus_contracts.zoo._filed import filed_harness, opened
+from nexus_contracts.zoo._filed import filed_mutant, opened
 from nexus_contracts.zoo._mutant import Mutant, mutant_of, variant_harness
 from nexus_core.spi import (
     Backend,
@@ -116,21 +116,7 @@ def faulty(role: StoreRole, fault: str, _config: object, runtime: Runtime) -> Ba
 
 def _killed(role: StoreRole, fault: str, what: str, says: str) -> Mutant:
     factory = partial(faulty, role, fault)
-    base = filed_harness(role, factory)
-    return Mutant(
-        name=f"{role.value}-{fault}",
-        role=role,
-        what=what,
-        killed_by=RACED[role].in_steps,
-        says=says,
-        make=lambda runtime: factory(None, runtime),
-        harness={
-            "spec": base.spec,
-            "back_door": base.back_door,
-            "faults": base.faults,
-            "survives_reopen": True,
-        },
-    )
+    return filed_mutant(f"{role.value}-{fault}", factory, RACED[role].in_steps, says, what)
 
 
 # -- streams and bodies that are half way --------------------------------------------------------

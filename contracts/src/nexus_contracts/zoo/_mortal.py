@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from nexus_contracts._catalogue.raced import RACED
-from nexus_contracts.zoo._filed import filed_harness, opened
+from nexus_contracts.zoo._filed import filed_mutant, opened
 from nexus_contracts.zoo._mutant import Mutant
 from nexus_core.spi import (
     Backend,
@@ -157,22 +157,8 @@ def faulty(role: StoreRole, fault: str, _config: object, runtime: Runtime) -> Ba
 
 
 def _m(role: StoreRole, fault: str, what: str, killed_by: str, says: str) -> Mutant:
-    factory = partial(faulty, role, fault)
-    base = filed_harness(role, factory)
-    return Mutant(
-        name=f"{role.value}-{fault.replace('_', '-')}",
-        role=role,
-        what=what,
-        killed_by=killed_by,
-        says=says,
-        make=lambda runtime: factory(None, runtime),
-        harness={
-            "spec": base.spec,
-            "back_door": base.back_door,
-            "faults": base.faults,
-            "survives_reopen": True,
-        },
-    )
+    name = f"{role.value}-{fault.replace('_', '-')}"
+    return filed_mutant(name, partial(faulty, role, fault), killed_by, says, what)
 
 
 def _lost(role: StoreRole, fault: str, what: str) -> Mutant:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from nexus_contracts._catalogue.remembered import REMEMBERED
 from nexus_contracts.memory import MemoryVectors
 from nexus_contracts.memory._vectors import MemoryIndex
-from nexus_contracts.zoo._filed import filed_harness, opened
+from nexus_contracts.zoo._filed import filed_mutant, opened
 from nexus_contracts.zoo._mutant import Mutant
 from nexus_core.spi import (
     Backend,
@@ -145,21 +145,7 @@ def faulty(role: StoreRole, fault: str, _config: object, runtime: Runtime) -> Ba
 
 def _m(role: StoreRole, fault: str, what: str, says: str) -> Mutant:
     factory = partial(faulty, role, fault)
-    base = filed_harness(role, factory)
-    return Mutant(
-        name=f"{role.value}-{fault}",
-        role=role,
-        what=what,
-        killed_by=REMEMBERED[role],
-        says=says,
-        make=lambda runtime: factory(None, runtime),
-        harness={
-            "spec": base.spec,
-            "back_door": base.back_door,
-            "faults": base.faults,
-            "survives_reopen": True,
-        },
-    )
+    return filed_mutant(f"{role.value}-{fault}", factory, REMEMBERED[role], says, what)
 
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
