@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import importlib
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 from nexus_contracts._catalogue import catalogue
 from nexus_contracts._catalogue.remembered import REMEMBERED
 from nexus_contracts._engine import run_one
@@ -16,7 +18,7 @@ from nexus_contracts.zoo import variant_harness
 from nexus_contracts.zoo._filed import filed_harness, opened
 from nexus_contracts.zoo._remembered import faulty
 
-from nexus_core.spi import Backend, Runtime, StoreRole, UnavailableError
+from nexus_core.spi import StoreRole
 
 ROLE = StoreRole.AUDIT
 REQUIREMENT = next(each for each in catalogue() if each.id == REMEMBERED[ROLE])
@@ -27,44 +29,16 @@ def tried(harness: BackendHarness) -> Outcome:
     return run_one(harness, REQUIREMENT, effort=0)
 
 
-def once(_config: object, runtime: Runtime) -> Backend:
-    """Open a store that nobody else has open, in whatever process."""
-    mark = runtime.base / "open"
-    try:
-        mark.touch(exist_ok=False)
-    except FileExistsError:
-        raise UnavailableError("somebody has it open") from None
-    store: Any = opened(ROLE, "whole", None, runtime)
-    close = store.close
-
-    def leave() -> None:
-        close()
-        mark.unlink(missing_ok=True)
-
-    store.close = leave
-    backend: Backend = store
-    return backend
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module of factories beside this one; another process finds it as this one does."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return importlib.import_module("remembered_stores")
 
 
-def escaping(_config: object, runtime: Runtime) -> Backend:
-    """Open a store that has an error of its own in every process but one, whose id is noted."""
-    store: Any = opened(ROLE, "whole", None, runtime)
-    note = runtime.base / "first"
-    if not note.exists():
-        note.write_text(str(os.getpid()), encoding="utf-8")
-
-    def broken(*_: object) -> Any:
-        raise RuntimeError
-
-    if note.read_text(encoding="utf-8") != str(os.getpid()):
-        store.head = broken
-    backend: Backend = store
-    return backend
-
-
-def test_contracts_remembered_stores_may_be_opened_once() -> None:
+def test_contracts_remembered_stores_may_be_opened_once(stores: Any) -> None:
     """A store that refuses a second opening keeps the promise, and the report says that it does."""
-    outcome = tried(filed_harness(ROLE, once))
+    outcome = tried(filed_harness(ROLE, stores.once))
     assert outcome.status is Status.PASSED, outcome.message
     assert [key for key in outcome.figures if key.startswith("beside")] == [
         "beside the first opening",
@@ -89,9 +63,9 @@ def test_contracts_remembered_asks_nothing_of_memory() -> None:
     assert tried(variant_harness(ROLE)).status is Status.REFUSED
 
 
-def test_contracts_remembered_tells_what_escapes() -> None:
+def test_contracts_remembered_tells_what_escapes(stores: Any) -> None:
     """What another process raises outside the error tree is told as that."""
-    outcome = tried(filed_harness(ROLE, escaping))
+    outcome = tried(filed_harness(ROLE, stores.escaping))
     assert outcome.status is Status.FAILED
     assert "the other process was asked" in outcome.message
     assert "it raised RuntimeError, which is outside the error tree" in outcome.message
