@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,6 +13,7 @@ import nexus_sql
 import pytest
 from nexus_contracts import TENANTS, BackendHarness, Namespace, Report
 from nexus_contracts.faults import TcpFaults
+from nexus_sql._postgresql_logins import login_of, scopes_of
 
 from nexus_core.spi import SecretRef
 
@@ -54,14 +56,28 @@ class Rows:
 @pytest.fixture
 def stores(cluster: Any) -> Iterator[Callable[[Namespace], Any]]:
     """A store for each namespace that the suite makes."""
-    made: dict[str, Any] = {}
+    made: dict[Path, Any] = {}
+    [[database]] = cluster.sql("SELECT current_database()")
+
+    def leave(path: Path) -> None:
+        store = made.pop(path)
+        store.drop()
+        # Roles belong to the server, and each that is left behind slows down the making of more.
+        logins = [login_of(database, store.schema, scope) for scope in scopes_of(TENANTS)]
+        there = cluster.sql("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", logins)
+        if there:
+            cluster.sql(f"DROP ROLE {', '.join(login for (login,) in there)}")
 
     def store(namespace: Namespace) -> Any:
-        return made.setdefault(namespace.token, cluster.store(schema=f"n_{namespace.token}"))
+        if namespace.path not in made:
+            for path in [path for path in made if not path.exists()]:
+                leave(path)
+            made[namespace.path] = cluster.store(schema=f"n_{namespace.token}")
+        return made[namespace.path]
 
     yield store
-    for each in made.values():
-        each.drop()
+    for path in [*made]:
+        leave(path)
 
 
 @pytest.mark.parametrize("mode", MODES)
