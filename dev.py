@@ -1,7 +1,8 @@
 """Work on a checkout of Nexus with nothing but Python.
 
     python3 dev.py quickstart [PATH]    install, then run `nexus quickstart`
-    python3 dev.py test [ARGS ...]      install, then run the tests; ARGS go to pytest
+    python3 dev.py test [ARGS ...]      install, then run the tests on all cores; ARGS go to pytest,
+                                        which then works on one
     python3 dev.py check [lint|types]   install, then check lint, format and types
     python3 dev.py install              install, and no more
 
@@ -28,6 +29,7 @@ OLDEST_PYTHON = (3, 11)
 STAMP = "nexus-install.txt"
 LAST_LINES = 25
 PASS_ON = ("quickstart", "test")
+ALL_CORES = ("-n", "auto", "--dist", "worksteal")
 
 
 class SetupError(Exception):
@@ -234,7 +236,7 @@ def main(argv: list[str]) -> int:
         return run(program(prefix, "nexus"), "quickstart", *theirs, cwd=Path.cwd())
     if options.command == "test":
         environment.install({"test"})
-        return run(program(prefix, "pytest"), *theirs)
+        return run(program(prefix, "pytest"), *(theirs or ALL_CORES))
     environment.install({"test", "check"})
     code = 0
     if options.what != "types":

@@ -33,6 +33,7 @@ def harness(name: str, role: StoreRole) -> BackendHarness:
     )
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("name", "role"),
     [

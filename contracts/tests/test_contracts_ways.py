@@ -35,6 +35,7 @@ CASES: Final = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("case", CASES)
 def test_contracts_ways_agree(case: str, tmp_path: Path) -> None:
     """Function, command and pytest give one verdict and one status for each requirement, and

@@ -53,6 +53,7 @@ def log(text: bytes) -> Source:
     return Source(logical_key="day.log", content_type="text/x-log", body=text)
 
 
+@pytest.mark.whole
 def test_the_store_of_the_page_is_conformant(module: Import) -> None:
     """The raw store, as the page gives it, reaches CONFORMANT in the extended profile, with the
     harness and the calls that the page gives."""
@@ -84,6 +85,7 @@ def test_the_store_of_the_page_serves_a_deployment(deployment: Path, installed: 
     assert (folder / "data" / "box" / "box.db").stat().st_size > 0
 
 
+@pytest.mark.whole
 def test_the_store_of_the_page_is_tested_by_its_name(deployment: Path, installed: Registry) -> None:
     """The suite takes the store of the page's configuration, and finds no fault with it."""
     path = deployment / "nexus.toml"

@@ -135,6 +135,20 @@ def test_a_failing_step_shows_its_last_lines(dev: ModuleType, tmp_path: Path) ->
     assert "first" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("theirs", [[], ["-x"]], ids=repr)
+def test_tests_run_on_all_cores_unless_asked_otherwise(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, theirs: list[str]
+) -> None:
+    """The whole of the tests runs on every core, and what was asked of pytest is all it is told."""
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(dev.Environment, "make", lambda _: None)
+    monkeypatch.setattr(dev.Environment, "install", lambda *_: None)
+    monkeypatch.setattr(dev, "run", lambda *command: asked.append(command) or 0)
+    assert dev.main(["test", *theirs]) == 0
+    [(_, *told)] = asked
+    assert told == (theirs or ["-n", "auto", "--dist", "worksteal"])
+
+
 def test_an_old_python_is_named(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a Python that is too old it says which is needed and which this is."""
     monkeypatch.setattr(dev.sys, "version_info", (3, 10, 13, "final", 0))

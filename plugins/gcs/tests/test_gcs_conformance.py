@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
 from nexus_contracts import BackendHarness, Report
 
 
+@pytest.mark.whole
 def test_gcs_is_conformant(
     gcs: Mapping[str, Any],
     gcs_harness: Callable[..., BackendHarness],
