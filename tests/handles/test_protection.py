@@ -360,6 +360,40 @@ def test_a_hold_from_before_the_engines_lock_is_lifted(engine: World) -> None:
         n.raw.delete("k")
 
 
+@pytest.mark.parametrize("hold", [True, False], ids=["held", "retained"])
+def test_words_from_before_the_engines_lock_may_stay_beside_it(
+    engine: World, monkeypatch: pytest.MonkeyPatch, hold: bool
+) -> None:
+    """Where the engine rewrites nothing that it locks, the first change locks what an object's own
+    metadata said was protected; a lifting that the metadata withstands is refused."""
+    with engine.nexus.request(context()) as n:
+        n.raw.put("k", b"x", **OWN)
+        there = engine.raw.head(context().scope, "k")
+        system = {**there.attributes.system, "legal-hold": "1"}
+        engine.raw.set_system(context().scope, "k", system, if_match=there.etag)
+        honest = engine.raw.set_system
+
+        def strict(scope: Any, key: str, system: Any, *, if_match: str) -> Any:
+            said = engine.raw.head(scope, key).attributes
+            if said.legal_hold or said.retain_until is not None:
+                raise RetentionError("it is locked")
+            return honest(scope, key, system, if_match=if_match)
+
+        monkeypatch.setattr(engine.raw, "set_system", strict)
+        until = engine.clock.time + HOUR
+        if hold:
+            kept = n.raw.set_retention("k", until).governance
+            assert (kept.legal_hold, kept.retain_until) == (True, until)
+            assert engine.raw.head(context().scope, "k").attributes.legal_hold
+        else:
+            info = engine.raw.head(context().scope, "k")
+            assert info.version_id is not None
+            engine.raw.set_lock(context().scope, "k", info.version_id, retain_until=until)
+            with pytest.raises(RetentionError):
+                n.raw.set_legal_hold("k", hold=False)
+            assert n.raw.head("k").governance.legal_hold
+
+
 def test_a_locked_version_that_was_replaced_is_set_free_by_its_id(engine: World) -> None:
     """A hold that lands on a version which is replaced at that moment goes to its successor too,
     and the old one is lifted by name."""
