@@ -50,13 +50,14 @@ NEEDED = {
 KEY = "GOOGLE_APPLICATION_CREDENTIALS"
 IDENTITY = "NEXUS_LIVE_GCS_IDENTITY"
 REALITY = "NEXUS_LIVE_GCS_REALITY"
+TRANSPORT = "NEXUS_LIVE_GCS_TRANSPORT"
 # Google takes about one bucket made or removed in two seconds, from a whole project.
 PAUSE = 2.0
 
 
 def _variables() -> dict[str, str]:
     """What the environment says; raises ``ConfigurationError`` that names all that it does not."""
-    said = {name: os.environ.get(name, "") for name in (*NEEDED, KEY, IDENTITY, REALITY)}
+    said = {name: os.environ.get(name, "") for name in (*NEEDED, KEY, IDENTITY, REALITY, TRANSPORT)}
     needed = dict(NEEDED)
     if said[IDENTITY] != "anonymous":
         needed[KEY] = f"the file of a service account's key, or {IDENTITY} to anonymous"
@@ -71,6 +72,10 @@ def _variables() -> dict[str, str]:
         what = "is neither real nor emulator"
         fix = "say what answers at an address that is not Google's"
         problems.append(Problem(path=REALITY, what=what, fix=fix))
+    said[TRANSPORT] = said[TRANSPORT] or "sdk"
+    if said[TRANSPORT] not in ("sdk", "obstore"):
+        what, fix = "is neither sdk nor obstore", "leave it out for the vendor's own library"
+        problems.append(Problem(path=TRANSPORT, what=what, fix=fix))
     if problems:
         raise ConfigurationError(problems)
     return said
@@ -93,6 +98,7 @@ class Live:
             "location": self.said["NEXUS_LIVE_GCS_LOCATION"],
             "bucket": self.bucket(token),
             "identity": "anonymous",
+            "transport": self.said[TRANSPORT],
             **more,
         }
         if self.said[IDENTITY] != "anonymous":
@@ -270,4 +276,4 @@ def test_gcs_live_is_conformant(conformant: Callable[[BackendHarness, str], Repo
     """Everything that applies was run in buckets that the environment names, and holds."""
     faulthandler.cancel_dump_traceback_later()  # how far away the buckets are, nobody knows
     with live() as place:
-        conformant(place.harness(), "live-gcs")
+        conformant(place.harness(), f"live-gcs-{place.said[TRANSPORT]}")

@@ -21,7 +21,7 @@ KEY = "GOOGLE_APPLICATION_CREDENTIALS"
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The harness's module by its path, since test folders are no packages; nothing is set."""
-    for name in VARIABLES:
+    for name in (*VARIABLES, "TRANSPORT"):
         monkeypatch.delenv(f"NEXUS_LIVE_GCS_{name}", raising=False)
     monkeypatch.delenv(KEY, raising=False)
     path = Path(__file__).with_name("live_gcs.py")
@@ -86,6 +86,22 @@ def test_gcs_live_takes_its_buckets_away(module: Any) -> None:
         assert sum(bucket.exists() for bucket in made) > 2
         place.clean()
         assert [bucket.name for bucket in made if bucket.exists()] == []
+
+
+@pytest.mark.usefixtures("said")
+def test_gcs_live_goes_by_either_transport(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment may name the transport; one that is not known is refused by its variable."""
+    with module.live() as place:
+        assert place.config("x").transport == "sdk"
+    monkeypatch.setenv("NEXUS_LIVE_GCS_TRANSPORT", "obstore")
+    with module.live() as place:
+        assert place.config("x").transport == "obstore"
+        report = run(place.harness(), only={"RAW-002", "RAW-003"})
+    assert len(report.of_status(Status.PASSED)) == 2
+    monkeypatch.setenv("NEXUS_LIVE_GCS_TRANSPORT", "carrier pigeon")
+    with pytest.raises(ConfigurationError) as caught, module.live():
+        pass
+    assert [problem.path for problem in caught.value.problems] == ["NEXUS_LIVE_GCS_TRANSPORT"]
 
 
 def test_gcs_an_emulator_need_not_know_of_permissions(

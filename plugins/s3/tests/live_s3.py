@@ -41,12 +41,13 @@ NEEDED = {
     "AWS_SECRET_ACCESS_KEY": "that key's secret",
 }
 REALITY = "NEXUS_LIVE_S3_REALITY"
+TRANSPORT = "NEXUS_LIVE_S3_TRANSPORT"
 TOKEN = "AWS_SESSION_TOKEN"  # the variable's name
 
 
 def _variables() -> dict[str, str]:
     """What the environment says; raises ``ConfigurationError`` that names all that it does not."""
-    said = {name: os.environ.get(name, "") for name in (*NEEDED, REALITY)}
+    said = {name: os.environ.get(name, "") for name in (*NEEDED, REALITY, TRANSPORT)}
     problems = [
         Problem(path=name, what="is not set in the environment", fix=f"set it to {what}")
         for name, what in NEEDED.items()
@@ -58,6 +59,10 @@ def _variables() -> dict[str, str]:
         what = "is neither real nor emulator"
         fix = "say what answers at an address that is not Amazon's"
         problems.append(Problem(path=REALITY, what=what, fix=fix))
+    said[TRANSPORT] = said[TRANSPORT] or "sdk"
+    if said[TRANSPORT] not in ("sdk", "obstore"):
+        what, fix = "is neither sdk nor obstore", "leave it out for the vendor's own library"
+        problems.append(Problem(path=TRANSPORT, what=what, fix=fix))
     if problems:
         raise ConfigurationError(problems)
     return said
@@ -87,6 +92,7 @@ class Live:
             "secret_key": SecretRef(env="AWS_SECRET_ACCESS_KEY"),
             "session_token": SecretRef(env=TOKEN) if os.environ.get(TOKEN) else None,
             "spool": "spool",
+            "transport": self.said[TRANSPORT],
         }
         return S3Config(**{**given, **more})
 
@@ -254,4 +260,4 @@ def test_s3_live_is_conformant(conformant: Callable[..., Report]) -> None:
     what a bucket that stays there cannot show."""
     faulthandler.cancel_dump_traceback_later()  # how far away the bucket is, nobody knows
     with live() as place:
-        conformant(place.harness(), "live-s3", untried={"CFG-111"})
+        conformant(place.harness(), f"live-s3-{place.said[TRANSPORT]}", untried={"CFG-111"})

@@ -25,7 +25,7 @@ ASKED = {
 @pytest.fixture
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The harness's module by its path, since test folders are no packages; nothing is set."""
-    for name in (*ASKED, "AWS_SESSION_TOKEN"):
+    for name in (*ASKED, "AWS_SESSION_TOKEN", "NEXUS_LIVE_S3_TRANSPORT"):
         monkeypatch.delenv(name, raising=False)
     path = Path(__file__).with_name("live_s3.py")
     spec = importlib.util.spec_from_file_location("nexus_s3_live", path)
@@ -58,6 +58,23 @@ def test_s3_live_names_every_variable_that_is_missing(module: Any) -> None:
     with pytest.raises(ConfigurationError) as caught, module.live():
         pass
     assert {problem.path for problem in caught.value.problems} == ASKED
+
+
+def test_s3_live_goes_by_either_transport(
+    module: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment may name the transport; one that is not known is refused by its variable."""
+    with module.live() as place:
+        assert place.config("x").transport == "sdk"
+    monkeypatch.setenv("NEXUS_LIVE_S3_TRANSPORT", "obstore")
+    with module.live() as place:
+        assert place.config("x").transport == "obstore"
+        report = run(place.harness(), only={"RAW-002", "RAW-003"})
+    assert len(report.of_status(Status.PASSED)) == 2
+    monkeypatch.setenv("NEXUS_LIVE_S3_TRANSPORT", "carrier pigeon")
+    with pytest.raises(ConfigurationError) as caught, module.live():
+        pass
+    assert [problem.path for problem in caught.value.problems] == ["NEXUS_LIVE_S3_TRANSPORT"]
 
 
 def test_s3_live_makes_no_bucket(module: Any, engine: Any, s3_module: Any) -> None:
