@@ -64,7 +64,8 @@ def placed(role: StoreRole) -> tuple[Requirement, ...]:
             role=role,
             level=Level.MUST,
             sentence="Provisioning a store again makes nothing, says so, and keeps everything; a "
-            "file or folder that holds somebody else's things is left as it is, and is not ready.",
+            "file or folder that holds somebody else's things, hidden ones too, is left as it is, "
+            "and is not ready.",
             rationale="Provisioning is repeated by every deployment, and its settings are written "
             "by hand.",
         ),

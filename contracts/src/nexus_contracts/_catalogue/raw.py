@@ -38,15 +38,15 @@ RAW: Final[tuple[Requirement, ...]] = (
     ),
     _raw(
         "RAW-002",
-        "A put that must create fails with AlreadyExistsError when the key is taken, and changes "
-        "nothing.",
+        "A put that must create fails with AlreadyExistsError when the key is taken, if by the "
+        "very same, and changes nothing.",
         "Servers exist that accept the condition, ignore it, and overwrite.",
         capability="conditional_create",
     ),
     _raw(
         "RAW-003",
         "A put that names a version replaces exactly that one, and fails with "
-        "PreconditionFailedError for a stale or absent one.",
+        "PreconditionFailedError for a stale or absent one, whatever it brings.",
         "Without compare-and-set two writers lose each other's work.",
         capability="conditional_replace",
     ),

@@ -54,6 +54,8 @@ CLAIMS: Final = (
     UnsupportedError,
     ClosedError,
 )
+# Where somebody else's things lie in a folder: some lists show no hidden names, and no folders.
+AMONG: Final = ("theirs.txt", ".theirs", ".git/HEAD", "theirs/deep/file")
 THEIRS: Final = b"somebody else's, and long enough to be looked at by whoever opens it\n" * 9
 
 
@@ -178,7 +180,8 @@ def provisioned_again(bench: Bench) -> None:
         if moment == "while the store is open":
             bench.release(store)
     for name, where in _own(bench, namespace).items():
-        _left_to_its_owner(bench, name, directory=where.is_dir())
+        for inside in AMONG if where.is_dir() else ("",):
+            _left_to_its_owner(bench, name, inside)
 
 
 def _are_lines(bench: Bench, said: Sequence[object]) -> None:
@@ -217,24 +220,24 @@ def _own(bench: Bench, namespace: Namespace) -> Mapping[str, Path]:
     return found
 
 
-def _left_to_its_owner(bench: Bench, name: str, *, directory: bool) -> None:
-    """Provision where a file or folder of somebody else's is; nothing of it may change."""
+def _left_to_its_owner(bench: Bench, name: str, inside: str) -> None:
+    """Provision where a file of somebody else's is, or a folder with such a file inside; nothing of
+    it may change."""
     namespace = bench.namespace()
-    place = namespace.path / name
-    file = place / "theirs.txt" if directory else place
+    file = namespace.path / name / inside
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(THEIRS)
     before = listing(bench)
     with suppress(NexusError):
         bench.harness.provision(namespace, bench.clock)
-    kind = "a folder" if directory else "a file"
+    kind = f"a folder with only {inside}" if inside else "a file"
     kept = file.is_file() and file.read_bytes() == THEIRS
     bench.expect(kept, f"provisioning destroyed {kind} that was somebody else's")
     made = sorted(listing(bench) - before)
     bench.expect(
-        not made or not directory,
-        f"provisioning made {made[:3]} among somebody else's things: refuse a folder that is "
-        "neither empty nor the store's own",
+        not made or not inside,
+        f"provisioning made {made[:3]} among somebody else's things, beside {inside}: refuse a "
+        "folder that is neither empty nor the store's own, whatever the names there",
     )
     bench.expect(
         list(bench.open(namespace).check()), f"check says that {kind} of somebody else's is ready"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from nexus_contracts._bench import KEYS, SCOPES, Bench, Violation
 from nexus_contracts._checks.duels import fought
@@ -101,30 +101,41 @@ def _kept(bench: Bench, store: Any, held: bytes, what: str) -> None:
     )
 
 
+# A condition is about versions: what they hold says nothing of who has seen which.
+ALIKE: Final = "with the very bytes and attributes that are there"
+
+
 @check("RAW-002")
 def put_creates_once(bench: Bench) -> None:
-    """A taken key keeps its first object."""
+    """A taken key keeps its first object, also where the second is like it."""
     store = bench.open()
-    put(store, "k", b"first", if_absent=True)
+    first = put(store, "k", b"first", if_absent=True)
     bench.raises(
         AlreadyExistsError,
         lambda: put(store, "k", b"second", if_absent=True),
         "a second create of a taken key",
     )
     bench.expect(read(store, "k") == b"first", "a refused create changed the object")
+    bench.raises(
+        AlreadyExistsError,
+        lambda: put(store, "k", b"first", if_absent=True),
+        f"a create of a taken key {ALIKE}",
+    )
+    bench.expect(store.head(SCOPE, "k") == first, "a refused create made another version")
     for held, other in _large(bench):
         put(store, "large", held)
-        bench.raises(
-            AlreadyExistsError,
-            partial(put, store, "large", other, if_absent=True),
-            f"a create of a taken key, of {len(other)} bytes",
-        )
+        for data, alike in ((other, ""), (held, f" {ALIKE}")):
+            bench.raises(
+                AlreadyExistsError,
+                partial(put, store, "large", data, if_absent=True),
+                f"a create of a taken key, of {len(data)} bytes{alike}",
+            )
         _kept(bench, store, held, "create")
 
 
 @check("RAW-003")
 def put_replaces_the_named_version(bench: Bench) -> None:
-    """Right, stale and absent versions."""
+    """Right, stale and absent versions, also where all of them are alike."""
     store = bench.open()
     first = put(store, "k", b"first")
     second = put(store, "k", b"second", if_match=first.etag)
@@ -140,19 +151,29 @@ def put_replaces_the_named_version(bench: Bench) -> None:
     )
     bench.expect(read(store, "k") == b"second", "a refused replace changed the object")
     bench.raises(NotFoundError, lambda: store.head(SCOPE, "absent"), "a refused replace created")
-    for held, other in _large(bench):
-        put(store, "large", held)
+    third = put(store, "k", b"second", if_match=second.etag)
+    bench.expect(third.etag != second.etag, f"a replace {ALIKE} made no version of its own")
+    for stale in (first, second):
         bench.raises(
             PreconditionFailedError,
-            partial(put, store, "large", other, if_match=first.etag),
-            f"a replace that names another version, of {len(other)} bytes",
+            partial(put, store, "k", b"second", if_match=stale.etag),
+            f"a replace that names a stale version {ALIKE}",
         )
+    bench.expect(store.head(SCOPE, "k") == third, "a refused replace made another version")
+    for held, other in _large(bench):
+        put(store, "large", held)
+        for data, alike in ((other, ""), (held, f" {ALIKE}")):
+            bench.raises(
+                PreconditionFailedError,
+                partial(put, store, "large", data, if_match=first.etag),
+                f"a replace that names another version, of {len(data)} bytes{alike}",
+            )
         _kept(bench, store, held, "replace")
 
 
 @check("RAW-004")
 def delete_removes_the_named_version(bench: Bench) -> None:
-    """Right, stale and absent versions."""
+    """Right, stale and absent versions, also where they are alike."""
     store = bench.open()
     first = put(store, "k", b"first")
     second = put(store, "k", b"second")
@@ -169,6 +190,13 @@ def delete_removes_the_named_version(bench: Bench) -> None:
     )
     store.delete(SCOPE, "k", if_match=second.etag)
     bench.raises(NotFoundError, lambda: store.head(SCOPE, "k"), "head after a delete")
+    put(store, "k", b"second")
+    bench.raises(
+        PreconditionFailedError,
+        lambda: store.delete(SCOPE, "k", if_match=second.etag),
+        "a delete that names a stale version that was like the current one",
+    )
+    bench.expect(read(store, "k") == b"second", "a refused delete removed the object")
 
 
 @check("RAW-005")
@@ -364,17 +392,21 @@ def copies_carry_new_attributes(bench: Bench) -> None:
     bench.expect(info.attributes == attributes(new="yes"), "the copy kept the source's attributes")
     bench.expect(store.head(SCOPE, "t").attributes == attributes(new="yes"), "and so does head")
     bench.expect(store.head(SCOPE, "s") == source, "copying changed the source")
-    bench.raises(
-        AlreadyExistsError,
-        lambda: store.copy(SCOPE, "s", "t", attributes(), if_absent=True),
-        "a copy onto a taken key",
-    )
-    put(store, "s", b"newer")
-    bench.raises(
-        PreconditionFailedError,
-        lambda: store.copy(SCOPE, "s", "u", attributes(), if_source_match=source.etag),
-        "a copy of a stale version",
-    )
+    for given, alike in ((attributes(), ""), (attributes(new="yes"), f" {ALIKE}")):
+        bench.raises(
+            AlreadyExistsError,
+            partial(store.copy, SCOPE, "s", "t", given, if_absent=True),
+            f"a copy onto a taken key{alike}",
+        )
+    bench.expect(store.head(SCOPE, "t") == info, "a refused copy made another version")
+    for data in (b"newer", b"data"):
+        put(store, "s", data)
+        bench.raises(
+            PreconditionFailedError,
+            lambda: store.copy(SCOPE, "s", "u", attributes(), if_source_match=source.etag),
+            "a copy of a stale version" + " that was like the current one" * (data == b"data"),
+        )
+    bench.raises(NotFoundError, lambda: store.head(SCOPE, "u"), "a refused copy created")
     bench.raises(
         NotFoundError, lambda: store.copy(SCOPE, "no", "u", attributes()), "a copy of nothing"
     )
@@ -386,12 +418,13 @@ def open_names_a_version(bench: Bench) -> None:
     store = bench.open()
     first = put(store, "k", b"first")
     bench.expect(read(store, "k", if_match=first.etag) == b"first", "the current version")
-    put(store, "k", b"second")
-    bench.raises(
-        PreconditionFailedError,
-        lambda: read(store, "k", if_match=first.etag),
-        "open of a stale version",
-    )
+    for data in (b"second", b"first"):
+        put(store, "k", data)
+        bench.raises(
+            PreconditionFailedError,
+            lambda: read(store, "k", if_match=first.etag),
+            "open of a stale version" + " that was like the current one" * (data == b"first"),
+        )
 
 
 @check("RAW-018")

@@ -108,6 +108,8 @@ def system_metadata_is_replaced_of_one_version(bench: Bench) -> None:
         told = "set_system that names a stale version"
         call = partial(store.set_system, SCOPE, "k", FREE, if_match=stale)
         bench.raises(PreconditionFailedError, call, told)
+        call = partial(store.set_system, SCOPE, "k", HELD, if_match=stale)
+        bench.raises(PreconditionFailedError, call, f"{told} with what is there already")
         told = "a put that names what set_system has replaced"
         bench.raises(PreconditionFailedError, partial(put, store, "k", b"x", if_match=stale), told)
     bench.expect(store.head(SCOPE, "k") == third, "a refused set_system changed the object")

@@ -208,6 +208,11 @@ def restoring_makes_a_new_version(bench: Bench) -> None:
     if can.conditional_replace:
         current = store.head(SCOPE, "k").etag
         store.restore(SCOPE, "k", oldest, if_match=current)
+        bench.raises(
+            PreconditionFailedError,
+            partial(store.restore, SCOPE, "k", oldest, if_match=current),
+            "a restore of what is there already, with if_match of a stale version",
+        )
         before = lines(store, "k")
     for nobodys in NOBODYS:
         told = f"a restore of {nobodys[:20]!r}, which is nobody's version,"

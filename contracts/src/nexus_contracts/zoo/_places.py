@@ -228,6 +228,19 @@ def _adopts(config: PlacedConfig, runtime: Runtime) -> Sequence[str]:
     return (f"folder {root}",)
 
 
+def _overlooks(
+    hidden: Callable[[Path], bool], config: PlacedConfig, runtime: Runtime
+) -> Sequence[str]:
+    root = runtime.path(config.root)
+    if not _ready(root) and root.is_dir() and all(hidden(each) for each in root.iterdir()):
+        return _adopts(config, runtime)
+    return provision(config, runtime)
+
+
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
 def _clears(config: PlacedConfig, runtime: Runtime) -> Sequence[str]:
     root = runtime.path(config.root)
     if root.exists() and not _ready(root):
@@ -326,6 +339,8 @@ WHAT: Final[Mapping[str, str]] = {
     "provision-says-again": "Provisioning says of what was there that it made it.",
     "provision-says-nothing": "Provisioning does not say what it made.",
     "provision-adopts": "Provisioning moves into somebody else's folder.",
+    "provision-overlooks-hidden": "Provisioning moves into a folder that has hidden names only.",
+    "provision-overlooks-folders": "Provisioning moves into a folder that has folders only.",
     "provision-clears": "Provisioning removes what somebody else has in the folder.",
     "second-place": "Provisioning makes a folder that no setting names.",
     "lock-beside": "Opening leaves a lock file beside the place.",
@@ -345,6 +360,8 @@ IN: Final[Mapping[str, tuple[StoreRole, ...]]] = {
     "provision-says-again": (StoreRole.AUDIT,),
     "provision-says-nothing": (StoreRole.ATOMS,),
     "provision-adopts": (StoreRole.RAW, StoreRole.VECTORS),
+    "provision-overlooks-hidden": (StoreRole.RAW, StoreRole.AUDIT),
+    "provision-overlooks-folders": (StoreRole.ATOMS, StoreRole.VECTORS),
     "provision-clears": (StoreRole.AUDIT,),
     "second-place": (StoreRole.RAW,),
     "journal-beside": (StoreRole.ATOMS, StoreRole.AUDIT),
@@ -367,6 +384,7 @@ def _of(role: StoreRole) -> list[Mutant]:
     journal = attrs.evolve(
         base, spec=attrs.evolve(base.spec, factory=partial(_journal_beside, role))
     )
+    hidden, folders = partial(_overlooks, _is_hidden), partial(_overlooks, Path.is_dir)
     rows: list[tuple[str, str, str, BackendHarness]] = [
         ("bare-is-empty", ids.bare, "never provisioned", placed_harness(role, looks_empty)),
         ("bare-is-made", ids.bare, "made", placed_harness(role, remakes)),
@@ -378,6 +396,8 @@ def _of(role: StoreRole) -> list[Mutant]:
         ("provision-says-again", ids.again, "says that it made", provisioned(_says_it_again)),
         ("provision-says-nothing", ids.again, "does not say so", provisioned(_says_nothing)),
         ("provision-adopts", ids.again, "among somebody else's", provisioned(_adopts)),
+        ("provision-overlooks-hidden", ids.again, "beside .theirs", provisioned(hidden)),
+        ("provision-overlooks-folders", ids.again, "beside .git/HEAD", provisioned(folders)),
         ("provision-clears", ids.again, "destroyed", provisioned(_clears)),
         ("second-place", ids.beside, "no setting names", provisioned(_makes_another)),
         ("lock-beside", ids.beside, "opening and checking", built(_locked_beside)),

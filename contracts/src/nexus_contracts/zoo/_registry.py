@@ -15,6 +15,7 @@ def mutants() -> tuple[Mutant, ...]:
     from nexus_contracts.zoo import (
         _atoms,
         _audit,
+        _conditions,
         _crossed,
         _damaged,
         _filed,
@@ -58,6 +59,7 @@ def mutants() -> tuple[Mutant, ...]:
         _neighbours,
         _neighbours_atoms,
         _neighbours_vectors,
+        _conditions,
         _pages,
         _places,
         _damaged,
