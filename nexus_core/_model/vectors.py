@@ -174,6 +174,7 @@ class Vectors:
     def from_buffer(cls, data: Any, dimension: int) -> Vectors:
         """Wrap a C-contiguous buffer of float32, or of its bytes, without copying it.
 
+        It is the caller's again once the call that the vectors are given to has returned.
         A buffer of two dimensions holds one vector a row. Raises ``InvalidVectorError`` for numbers
         of another type, for another width, and unless it holds a whole number of vectors.
         """

@@ -65,7 +65,8 @@ class RawBackend(Backend):
         """Store an object atomically and durably; return what was stored.
 
         Iterates ``body`` exactly once, to its end, before anything is visible; the iteration may
-        raise (``ChecksumMismatchError`` among others), and then nothing is.
+        raise (``ChecksumMismatchError`` among others), and then nothing is. It may call this store
+        for another scope, in the same thread: hold nothing meanwhile that such a call waits for.
 
         With ``if_absent`` raises ``AlreadyExistsError`` when the key is taken; with ``if_match``
         raises ``PreconditionFailedError`` unless the current ETag is that one (also when there is

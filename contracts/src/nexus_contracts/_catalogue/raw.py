@@ -38,7 +38,7 @@ RAW: Final[tuple[Requirement, ...]] = (
     ),
     _raw(
         "RAW-002",
-        "A put that must create fails with AlreadyExistsError when the key is taken, if by the "
+        "A put that must create fails with AlreadyExistsError when the key is taken, even by the "
         "very same, and changes nothing.",
         "Servers exist that accept the condition, ignore it, and overwrite.",
         capability="conditional_create",
@@ -403,8 +403,9 @@ RAW: Final[tuple[Requirement, ...]] = (
     ),
     _raw(
         "TEN-151",
-        "A put whose body stops in the middle changes no other scope's answer, though that may "
-        "have to wait; when the body goes on the object is there whole.",
+        "A put whose body stops in the middle, or itself calls the store for another scope, "
+        "changes no other scope's answer, though that may have to wait; when the body has come to "
+        "its end the object is there whole.",
         "A spool, mark or current scope that is set before the body is read is another's by the "
         "time its end has come.",
     ),

@@ -33,7 +33,8 @@ def _vec(
 VECTORS: Final[tuple[Requirement, ...]] = (
     _vec(
         "VEC-001",
-        "A row comes back with its fields and stamp, and its vector bit for bit.",
+        "A row comes back with its fields and stamp, and its vector bit for bit, also once the "
+        "buffer that it was written from holds something else.",
         "Stores that normalise or round return another vector than was written.",
         capability="round_trip:bitexact",
     ),

@@ -15,6 +15,7 @@ _MODULES = (
     "atoms_isolation",
     "sizes_atoms",
     "vectors",
+    "vectors_rows",
     "vectors_isolation",
     "sizes_vectors",
     "sizes_vectors_isolation",

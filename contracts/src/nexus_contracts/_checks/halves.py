@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nexus_contracts._bench import Bench, Indeterminate
+from nexus_contracts._checks.bodies import bodies_that_call
 from nexus_contracts._checks.raw import attributes
 from nexus_contracts._halves import SIZE, STREAMS, Seen, seen
 from nexus_contracts._registry import check
@@ -148,7 +149,7 @@ def _own(bench: Bench, holder: Scope, answers: Seen, wanted: Seen) -> None:
 @check("TEN-151")
 def raw_slow_bodies_are_nobody_elses(bench: Bench) -> None:
     """Puts of one key by two scopes whose bodies stop in the middle: the others' calls, and what
-    the two leave."""
+    the two leave. Then bodies that make the others' calls themselves."""
     writer, sibling, twin = bench.cast(3)
     made = Objects(bench, [writer, sibling, twin])
     given = attributes(of="slow")
@@ -176,3 +177,4 @@ def raw_slow_bodies_are_nobody_elses(bench: Bench) -> None:
             data == made.bytes[scope]["k"][::-1],
             f"a put of {named(scope)} whose body stopped in the middle left other bytes",
         )
+    bodies_that_call(bench)

@@ -111,31 +111,6 @@ def random_rows(bench: Bench, count: int, dimension: int, scale: float = 1.0) ->
     }
 
 
-@check("VEC-001")
-def rows_come_back(bench: Bench) -> None:
-    """Adversarial ids, all field types, odd float32 values."""
-    store = bench.open()
-    ref = store.create_index(SCOPE, definition(bench))
-    values = (0.1, -0.0, 1e-38, 3.4e37, 1 / 3, 16777217.0)
-    rows = {name: [bench.random.choice(values) for _ in range(4)] for name in IDS}
-    for row in rows.values():
-        row[0] = 1.0
-    fields = {
-        name: {"page": number * -3, "label": "é'\"%_\\", "tags": ("a", "b"), "good": number > 3}
-        for number, name in enumerate(IDS)
-    }
-    written = batch(rows, fields)
-    store.upsert(SCOPE, ref, written)
-    for number, found in enumerate(store.get(SCOPE, ref, list(IDS))):
-        bench.expect(found is not None, f"the id {IDS[number]!r} is lost")
-        bench.expect(
-            bytes(found.vector) == bytes(written.vectors.data[number * 16 : number * 16 + 16]),
-            "a vector came back with other bits",
-        )
-        bench.expect(dict(found.fields) == dict(written.fields[number]), "fields came back changed")
-        bench.expect(found.stamp == written.stamps[number], "a stamp came back changed")
-
-
 @check("VEC-002")
 def get_is_aligned(bench: Bench) -> None:
     """Repeats, absent ids, reversed order."""

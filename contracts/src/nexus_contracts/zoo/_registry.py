@@ -15,6 +15,7 @@ def mutants() -> tuple[Mutant, ...]:
     from nexus_contracts.zoo import (
         _atoms,
         _audit,
+        _callers,
         _conditions,
         _crossed,
         _damaged,
@@ -59,6 +60,7 @@ def mutants() -> tuple[Mutant, ...]:
         _neighbours,
         _neighbours_atoms,
         _neighbours_vectors,
+        _callers,
         _conditions,
         _pages,
         _places,
