@@ -64,15 +64,15 @@ def _buffers_are_used_again(bench: Bench, store: Any, ref: IndexRef) -> None:
             given = attrs.evolve(given, vectors=Vectors.from_buffer(buffer, 4))
             store.upsert(scope, of_it, given)
             written.append(rows)
-        for place, rows in zip(places, written, strict=True):
-            found = store.get(*place, list(rows))
-            for row, wanted in zip(found, rows.values(), strict=True):
+        for place, mine in zip(places, written, strict=True):
+            found = store.get(*place, list(mine))
+            for row, wanted in zip(found, mine.values(), strict=True):
                 bench.expect(
                     row is not None and bytes(row.vector) == bytes(one(wanted).data),
                     "get gives another row than was written, whose buffer was used again since: "
                     "copy what is kept",
                 )
-            _as_asked(bench, store, place, rows, buffer)
+            _as_asked(bench, store, place, mine, buffer)
 
 
 def _as_asked(
