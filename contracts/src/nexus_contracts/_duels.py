@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from nexus_contracts._duel import Duel
-from nexus_contracts._duels_atoms import COMMITS, CommitBeside
-from nexus_contracts._duels_audit import Append, AppendBeside, ForgetBeside
+from nexus_contracts._duels_atoms import COMMITS, CommitBeside, CommitRefused
+from nexus_contracts._duels_audit import Append, AppendBeside, AppendRefused, ForgetBeside
 from nexus_contracts._duels_erase import EraseBeside
-from nexus_contracts._duels_raw import Change, Create, PutBeside
-from nexus_contracts._duels_vectors import Define, DropUnder, UpsertBeside
+from nexus_contracts._duels_raw import Change, Create, PutBeside, PutRefused
+from nexus_contracts._duels_vectors import Define, DropUnder, UpsertBeside, UpsertRefused
 from nexus_contracts._kinds import kinds_of
 from nexus_core.spi import Capabilities, StoreRole
 
@@ -26,6 +26,17 @@ def meeting(role: StoreRole, capabilities: Capabilities) -> Duel:
         StoreRole.ATOMS: CommitBeside(),
         StoreRole.VECTORS: UpsertBeside(capabilities),
         StoreRole.AUDIT: AppendBeside(1),
+    }
+    return found[role]
+
+
+def refusal(role: StoreRole, capabilities: Capabilities) -> Duel:
+    """``meeting``'s write, in a way that is refused: it gives "lost", and leaves nothing."""
+    found: dict[StoreRole, Duel] = {
+        StoreRole.RAW: PutRefused(capabilities),
+        StoreRole.ATOMS: CommitRefused(),
+        StoreRole.VECTORS: UpsertRefused(capabilities),
+        StoreRole.AUDIT: AppendRefused(1),
     }
     return found[role]
 

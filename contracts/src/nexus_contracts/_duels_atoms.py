@@ -145,3 +145,13 @@ class CommitBeside(Alone):
         wanted = [f"side {mark(scope, side)}".encode() for side in won]
         right = (listed, bodies) == (names, wanted)
         return "" if right else f"of the inserts of {names} in {scope} {listed} is found"
+
+
+class CommitRefused(CommitBeside):
+    """A commit that is refused for its last operation."""
+
+    def act(self, store: Any, scope: Scope, place: str, side: int, known: Any) -> str:
+        """Insert one of them, with what cannot be."""
+        mine = Insert(_record(f"{place}-{side}", mark(scope, side)))
+        need = Require("atoms", "absent")
+        return outcome(lambda: store.commit(scope, [mine, need]), PreconditionFailedError)

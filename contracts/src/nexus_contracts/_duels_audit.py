@@ -138,3 +138,11 @@ class AppendBeside(Append):
         tail = sorted(held[len(held) - len(won) :])
         right = tail == sorted(won) and len(held) == size
         return "" if right else f"of the appends {won} in {scope} {tail} is there"
+
+
+class AppendRefused(AppendBeside):
+    """An append to a size that the log does not have."""
+
+    def ready(self, store: Any, scope: Scope, place: str) -> Any:
+        """Another size."""
+        return super().ready(store, scope, place) + 1

@@ -11,6 +11,7 @@ from nexus_core import Scope
 from nexus_core.spi import (
     AlreadyExistsError,
     Body,
+    ChecksumMismatchError,
     NotFoundError,
     ObjectAttributes,
     PreconditionFailedError,
@@ -138,3 +139,20 @@ class PutBeside(Alone):
         held = {key: _bytes(store, scope, key) for key in wanted}
         right = listed == sorted(wanted) and held == wanted
         return "" if right else f"of the puts of {sorted(wanted)} in {scope} {listed} is listed"
+
+
+@attrs.frozen
+class PutRefused(PutBeside):
+    """A put that is refused: of a version that is not there, or with another digest."""
+
+    capabilities: Any
+
+    def act(self, store: Any, scope: Scope, place: str, side: int, known: Any) -> str:
+        """Put, in vain."""
+        key, data = f"{place}/{side}", mark(scope, side).encode()
+        if self.capabilities.conditional_replace:
+            return outcome(
+                lambda: _put(store, scope, key, data, if_match="nobodys"), PreconditionFailedError
+            )
+        wrong = Body(data, sha256="0" * 64)
+        return outcome(lambda: store.put(scope, key, wrong, _PLAIN), ChecksumMismatchError)

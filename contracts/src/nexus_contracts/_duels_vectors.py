@@ -137,3 +137,21 @@ class UpsertBeside(Alone):
         listed = [row.id for row in page.rows if row.id.startswith(f"{place}-")]
         right = listed == held == names
         return "" if right else f"of the upserts of {names} in {scope} {listed} is found"
+
+
+class UpsertRefused(UpsertBeside):
+    """An upsert into an index that was dropped."""
+
+    def ready(self, store: Any, scope: Scope, place: str) -> Any:
+        """The reference, which is good for nothing."""
+        ref = store.create_index(scope, _shape("dropped", self.capabilities))
+        store.drop_index(scope, ref)
+        return ref
+
+    def act(self, store: Any, scope: Scope, place: str, side: int, known: Any) -> str:
+        """Write one of them."""
+        return outcome(
+            lambda: store.upsert(scope, known, _rows(f"{place}-{side}")),
+            StaleReferenceError,
+            NotFoundError,
+        )

@@ -64,6 +64,12 @@ def two_hands() -> Iterator[tuple[Hand, Hand]]:
             each.rest()
 
 
+def stand(there: threading.Event, on: threading.Event) -> None:
+    """Say that one is there, and wait until one may go on."""
+    there.set()
+    on.wait(PATIENCE)
+
+
 def ended(said: Future[Any], patience: float) -> bool:
     """Whether a call returns or raises within so many seconds. What it raises may be a timeout of
     its own, so that no exception can tell."""

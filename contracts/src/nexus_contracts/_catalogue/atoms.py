@@ -190,8 +190,10 @@ ATOMS: Final[tuple[Requirement, ...]] = (
     ),
     _atom(
         "TEN-202",
-        "erase and remove in one scope leave every twin of it as it was.",
-        "Off-boarding `t1` by prefix or LIKE takes `t10` along.",
+        "erase, remove and replace in one scope leave every twin of it as it was, also where both "
+        "hold the same bytes.",
+        "Off-boarding `t1` by prefix or LIKE takes `t10` along; what is kept once for all is let "
+        "go with the last of one scope.",
     ),
     _atom(
         "TEN-203",

@@ -144,8 +144,10 @@ AUDIT: Final[tuple[Requirement, ...]] = (
     ),
     _aud(
         "TEN-402",
-        "erase and erase_sealed in one scope leave every twin's log as it was.",
-        "Erasing `t1` by prefix takes the evidence of `t10` along.",
+        "erase and erase_sealed in one scope leave every twin's log as it was, also where both "
+        "hold the same bytes.",
+        "Erasing `t1` by prefix takes the evidence of `t10` along; what is kept once for all is "
+        "let go with the last of one scope.",
     ),
     _aud(
         "TEN-403",

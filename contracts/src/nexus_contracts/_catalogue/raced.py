@@ -64,10 +64,11 @@ def raced(role: StoreRole) -> tuple[Requirement, ...]:
             level=Level.MUST,
             sentence="A call that is held up at whatever line, and one that waits for it, are "
             "answered as they would be alone, whatever another scope does meanwhile: also where "
-            "one is erased while another is written to for the first time.",
+            "one is erased while another is written to for the first time, and where of those who "
+            "wait one is refused: what the others are told stands.",
             rationale="What a call keeps outside itself while it waits is another scope's when it "
-            "goes on; and who removes an empty place that scopes share takes it from one who has "
-            "just come.",
+            "goes on; who removes an empty place that scopes share takes it from one who has just "
+            "come; and who writes for all that wait undoes with one what the others were told.",
             capability=session,
         ),
         Requirement(

@@ -332,8 +332,10 @@ RAW: Final[tuple[Requirement, ...]] = (
     ),
     _raw(
         "TEN-102",
-        "erase, delete and delete_many in one scope leave every twin of it as it was.",
-        "Off-boarding `t1` by prefix takes `t10` along.",
+        "erase, delete, delete_many and puts in one scope leave every twin of it as it was, also "
+        "where both hold the same bytes.",
+        "Off-boarding `t1` by prefix takes `t10` along; what is kept once for all is let go with "
+        "the last of one scope.",
     ),
     _raw(
         "TEN-103",

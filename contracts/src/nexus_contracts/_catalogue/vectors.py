@@ -222,8 +222,10 @@ VECTORS: Final[tuple[Requirement, ...]] = (
     ),
     _vec(
         "TEN-302",
-        "erase, delete, delete_where and drop_index in one scope leave every twin as it was.",
-        "A broad filter without the tenant is a disaster with one keystroke.",
+        "erase, delete, delete_where, drop_index and upsert in one scope leave every twin as it "
+        "was, also where both hold the same rows.",
+        "A broad filter without the tenant is a disaster with one keystroke; what is kept once for "
+        "all is let go with the last of one scope.",
     ),
     _vec(
         "TEN-303",

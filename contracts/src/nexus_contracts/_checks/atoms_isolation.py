@@ -16,6 +16,7 @@ from nexus_contracts._checks.common import (
     survives_reopening,
     unprovisioned_is_refused,
 )
+from nexus_contracts._checks.held_alike import stays
 from nexus_contracts._registry import check
 from nexus_contracts._twins import Call, interference, interleaved
 from nexus_core import NewAtom, Scope
@@ -103,7 +104,8 @@ def atoms_two_run(bench: Bench) -> None:
 
 @check("TEN-202")
 def atoms_twins_outlive(bench: Bench) -> None:
-    """Every twin keeps every record while one scope removes and is erased."""
+    """Every twin keeps every record while one scope removes and is erased; also what two hold
+    in the same bytes."""
     store = bench.open()
     scopes = bench.cast(6)
     for scope in scopes:
@@ -118,6 +120,7 @@ def atoms_twins_outlive(bench: Bench) -> None:
             dump(store, scope) == before[scope], f"erasing {subject} took records from {scope}"
         )
     bench.expect(not any(dump(store, subject).values()), f"{subject} was not erased")
+    stays(bench)
 
 
 @check("TEN-203")

@@ -15,6 +15,7 @@ from nexus_contracts._checks.common import (
     survives_reopening,
     unprovisioned_is_refused,
 )
+from nexus_contracts._checks.held_alike import stays
 from nexus_contracts._registry import check
 from nexus_contracts._twins import Call, interference, interleaved
 from nexus_core import NexusError, Scope
@@ -76,7 +77,8 @@ def audit_two_run(bench: Bench) -> None:
 
 @check("TEN-402")
 def audit_twins_outlive(bench: Bench) -> None:
-    """Every twin keeps its log while one scope forgets a subject and is erased."""
+    """Every twin keeps its log while one scope forgets a subject and is erased; also what
+    two hold in the same bytes."""
     store = bench.open()
     scopes = bench.cast(6)
     for scope in scopes:
@@ -93,6 +95,7 @@ def audit_twins_outlive(bench: Bench) -> None:
                 (everything(store, scope), store.head(scope)) == before[scope],
                 f"{name} in {scopes[0]} changed the log of {scope}",
             )
+    stays(bench)
 
 
 @check("TEN-403")

@@ -20,9 +20,9 @@ import attrs
 from nexus_contracts._bench import Bench
 from nexus_contracts._catalogue.crossed import CROSSED
 from nexus_contracts._crossings import GROUNDS, SCOPES, Ground
-from nexus_contracts._hands import PATIENCE, Hand, ended, two_hands
+from nexus_contracts._hands import PATIENCE, Hand, ended, stand, two_hands
 from nexus_contracts._registry import check
-from nexus_contracts._steps import Line, Lines, thinned
+from nexus_contracts._steps import Line, Lines, halved, thinned, where
 from nexus_contracts._surroundings import moved, surroundings, unusual
 from nexus_contracts._twins import parting, plain
 from nexus_contracts._watch import short
@@ -41,17 +41,6 @@ WHY: Final = (
     ": it is the same for all calls of all scopes at that moment, and who puts it back puts back "
     "what another has set"
 )
-
-
-def where(line: Line) -> str:
-    """A line as a person would write it down."""
-    return f"{line[0].replace(chr(92), '/').rpartition('/')[2]}:{line[1]}"
-
-
-def stand(there: threading.Event, on: threading.Event) -> None:
-    """Say that one is there, and wait until one may go on."""
-    there.set()
-    on.wait(PATIENCE)
 
 
 def _reached(there: threading.Event, _said: object) -> None:
@@ -186,12 +175,6 @@ class Stage:
                 )
         self.unmoved(" and ".join(f"{each.name} in {each.scope} were made" for each in pair))
         return [each.result() for each in begun]
-
-
-def halved(found: Sequence[Line]) -> list[Line]:
-    """The same, those in the middle of what is left first: whoever stops early was everywhere."""
-    order = sorted(range(len(found)), key=lambda place: f"{place:016b}"[::-1])
-    return [found[place] for place in order]
 
 
 def alike(lines: Mapping[str, Sequence[Line]]) -> list[Pair]:

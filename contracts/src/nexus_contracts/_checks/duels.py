@@ -17,6 +17,7 @@ from nexus_contracts._arena import (
 )
 from nexus_contracts._bench import Bench
 from nexus_contracts._catalogue.raced import RACED
+from nexus_contracts._checks.queued import beside_refused
 from nexus_contracts._duel import SCOPE, Duel
 from nexus_contracts._duels import duels_of, erasures, meeting
 from nexus_contracts._processes import child
@@ -151,9 +152,10 @@ def erased_beside(bench: Bench) -> None:
 
 
 def unharmed_by_others(bench: Bench) -> None:
-    """What others write meanwhile, and what they erase."""
+    """What others write meanwhile, what they erase, and what is refused to them."""
     waited_for(bench)
     erased_beside(bench)
+    beside_refused(bench)
 
 
 for role in StoreRole:

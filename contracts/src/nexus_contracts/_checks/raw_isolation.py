@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from nexus_contracts._bench import JOINED, KEYS, SUBJECTS, Bench
+from nexus_contracts._checks.held_alike import stays
 from nexus_contracts._checks.raw import attributes, read
 from nexus_contracts._registry import check
 from nexus_contracts._twins import Call, Ref, interference, interleaved, perform
@@ -81,7 +82,8 @@ def raw_two_run(bench: Bench) -> None:
 
 @check("TEN-102")
 def raw_twins_outlive(bench: Bench) -> None:
-    """Every twin keeps every key while one scope deletes and is erased."""
+    """Every twin keeps every key while one scope deletes and is erased; also what two hold in
+    the same bytes."""
     store = bench.open()
     scopes = bench.cast(6)
     for scope in scopes:
@@ -99,6 +101,7 @@ def raw_twins_outlive(bench: Bench) -> None:
             except StoreError:
                 found = b""
             bench.expect(found == wanted, f"erasing {subject} took {key!r} from {scope}")
+    stays(bench)
 
 
 @check("TEN-103")

@@ -14,6 +14,7 @@ from nexus_contracts._checks.common import (
     survives_reopening,
     unprovisioned_is_refused,
 )
+from nexus_contracts._checks.held_alike import stays
 from nexus_contracts._checks.vectors import (
     batch,
     definition,
@@ -110,7 +111,8 @@ def rows_of(store: Any, scope: Scope, ref: Any) -> list[tuple[str, bytes]]:
 
 @check("TEN-302")
 def vectors_twins_outlive(bench: Bench) -> None:
-    """Every twin keeps every row while one scope deletes, drops and is erased."""
+    """Every twin keeps every row while one scope deletes, drops and is erased; also what
+    two hold in the same bytes."""
     store = bench.open()
     scopes = bench.cast(6)
     refs = {scope: scoped(store, bench, scope) for scope in scopes}
@@ -132,6 +134,8 @@ def vectors_twins_outlive(bench: Bench) -> None:
                 rows_of(store, scope, refs[scope]) == before[scope],
                 f"{name} in {subject} took rows from {scope}",
             )
+    if bench.spec.capabilities.session_reads:  # type: ignore[union-attr]
+        stays(bench)
 
 
 @check("TEN-303")

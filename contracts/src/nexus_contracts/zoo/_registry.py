@@ -41,6 +41,7 @@ def mutants() -> tuple[Mutant, ...]:
         _sizes_audit,
         _sizes_raw,
         _sizes_vectors,
+        _together,
         _vectors,
         _vectors_states,
         _windows,
@@ -78,6 +79,7 @@ def mutants() -> tuple[Mutant, ...]:
         _refused,
         _remembered,
         _windows,
+        _together,
     )
     found = [mutant for module in each for mutant in module.MUTANTS]
     names = [mutant.name for mutant in found]
