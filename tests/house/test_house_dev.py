@@ -141,9 +141,14 @@ def test_tests_run_on_all_cores_unless_asked_otherwise(
 ) -> None:
     """The whole of the tests runs on every core, and what was asked of pytest is all it is told."""
     asked: list[tuple[Any, ...]] = []
+
+    def run(*command: Any) -> int:
+        asked.append(command)
+        return 0
+
     monkeypatch.setattr(dev.Environment, "make", lambda _: None)
     monkeypatch.setattr(dev.Environment, "install", lambda *_: None)
-    monkeypatch.setattr(dev, "run", lambda *command: asked.append(command) or 0)
+    monkeypatch.setattr(dev, "run", run)
     assert dev.main(["test", *theirs]) == 0
     [(_, *told)] = asked
     assert told == (theirs or ["-n", "auto", "--dist", "worksteal"])
