@@ -294,7 +294,7 @@ def untrustworthy() -> Iterator[bytes]:
     yield filled(BATCHES, OTHER).of(OTHER).checkpoints[1][1]
 
 
-@pytest.mark.parametrize("note", list(untrustworthy()))
+@pytest.mark.parametrize("note", list(untrustworthy()), ids=["nothing", "altered", "another log's"])
 def test_a_trusted_checkpoint_must_be_genuine(note: bytes) -> None:
     """A trusted checkpoint of another log or without a true signature is itself a finding."""
     report = checked(LOG, note)

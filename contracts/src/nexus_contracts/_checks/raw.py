@@ -130,7 +130,7 @@ def put_creates_once(bench: Bench) -> None:
                 partial(put, store, "large", data, if_absent=True),
                 f"a create of a taken key, of {len(data)} bytes{alike}",
             )
-        _kept(bench, store, held, "create")
+            _kept(bench, store, held, "create")
 
 
 @check("RAW-003")
@@ -168,7 +168,7 @@ def put_replaces_the_named_version(bench: Bench) -> None:
                 partial(put, store, "large", data, if_match=first.etag),
                 f"a replace that names another version, of {len(data)} bytes{alike}",
             )
-        _kept(bench, store, held, "replace")
+            _kept(bench, store, held, "replace")
 
 
 @check("RAW-004")
