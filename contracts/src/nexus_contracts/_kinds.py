@@ -67,6 +67,9 @@ class Kinds(Work, Protocol):
     def readied(self, state: State, number: int) -> State:
         """The state when what the write stands in has been made for it, by a call before."""
 
+    def gone(self, number: int) -> Sequence[str]:
+        """Texts of which nothing is left below the interface once the write was made to its end."""
+
 
 def erases(work: Kinds, number: int) -> bool:
     """Whether the write is the erasure of the scope, which may be repeated."""
@@ -79,6 +82,11 @@ def following(work: Kinds, number: int) -> Sequence[int]:
     again = number + work.turns
     first = again - again % work.turns + work.turns
     return [*work.needs(again), again, *([first] if number % work.turns else [])]
+
+
+def text_of(number: int) -> str:
+    """A text that stands in what a write brings, and nowhere else."""
+    return f"w{hashlib.sha256(b'text %d' % number).hexdigest()[:16]}"
 
 
 class _Ready:
@@ -113,7 +121,7 @@ class RawKinds(_Ready):
         """The bytes of a write's own."""
         seed = hashlib.sha256(str(number).encode()).digest()
         size = min(self.size(number), self.largest)
-        return (f"{number} ".encode() + seed * (size // 32 + 1))[:size]
+        return (f"{number} {text_of(number)} ".encode() + seed * (size // 32 + 1))[:size]
 
     def key(self, number: int) -> str:
         """The key that a write is about; that of the one before, where it is to be there."""
@@ -173,8 +181,12 @@ class RawKinds(_Ready):
 
     def needs(self, number: int) -> Sequence[int]:
         """What is deleted, copied or put again."""
-        back = {1: (1,), 3: (1,), 6: (6,), 7: (3, 2), 9: (5, 1)}.get(number % self.turns, ())
+        back = {1: (1,), 3: (1,), 6: (6,), 7: (3, 2), 9: (5, 4, 1)}.get(number % self.turns, ())
         return [number - each for each in back]
+
+    def gone(self, number: int) -> Sequence[str]:
+        """A large object's, by the erasure; old versions may keep what is deleted otherwise."""
+        return [text_of(number - 4)] if number % self.turns == 9 else []
 
     def partial(self, number: int) -> bool:
         """Deletions of several are one by one."""
@@ -217,7 +229,7 @@ class AtomKinds(_Ready, AtomWork):
 
     def _body(self, number: int) -> bytes:
         size = self.big if number % self.turns in (4, 5) else 0
-        return f"{number} ".encode().ljust(size, b"x")
+        return f"{number} {text_of(number)}".encode().ljust(size, b"x")
 
     def _made(self, name: str, number: int, version: int = 1) -> Record:
         from nexus_contracts._checks.atoms import record
@@ -288,8 +300,12 @@ class AtomKinds(_Ready, AtomWork):
 
     def needs(self, number: int) -> Sequence[int]:
         """What is removed or replaced."""
-        back = {1: (1,), 3: (1,), 5: (1,), 6: (2,), 7: (7,)}.get(number % self.turns, ())
+        back = {1: (1,), 3: (1,), 5: (1,), 6: (2,), 7: (7, 3)}.get(number % self.turns, ())
         return [number - each for each in back]
+
+    def gone(self, number: int) -> Sequence[str]:
+        """A large body's, by the erasure."""
+        return [text_of(number - 3)] if number % self.turns == 7 else []
 
     def partial(self, number: int) -> bool:
         """A commit never."""
@@ -357,7 +373,7 @@ class VectorKinds(VectorWork):
             ref = store.create_index(scope, self.shape)
         if kind in (0, 2, 4):
             row = [1.0 + number % 1000, *([0.5] * 7)]
-            own: dict[str, Any] = {"kind": "data", "page": number, "label": "x"}
+            own: dict[str, Any] = {"kind": "data", "page": number, "label": text_of(number)}
             store.upsert(
                 scope,
                 ref,
@@ -398,6 +414,10 @@ class VectorKinds(VectorWork):
         back = {1: (1,), 2: (2,), 3: (1,), 5: (1,), 7: (3,)}.get(number % self.turns, ())
         return [number - each for each in back]
 
+    def gone(self, number: int) -> Sequence[str]:
+        """The rows' labels, by the erasure."""
+        return [text_of(number - 3)] if number % self.turns == 7 else []
+
     def partial(self, number: int) -> bool:
         """An upsert where it is not declared to be whole; deletions are row by row."""
         kind = number % self.turns
@@ -437,11 +457,12 @@ class AuditKinds(_Ready, AuditWork):
     def entry(index: int, number: int) -> LogEntry:
         """An entry that tells its place and which write it is from."""
         size = BIG if number % AuditKinds.turns == 4 else number % 40
+        sealed = text_of(number).encode().ljust(size, b"s")
         return LogEntry(
             index=index,
             leaf=hashlib.sha256(f"{index} {number}".encode()).digest() * 2,
             salt=bytes(32),
-            sealed=b"s" * size,
+            sealed=sealed,
             subject_tag=number.to_bytes(32, "big"),
             operation=str(number),
             phase="access",
@@ -487,6 +508,11 @@ class AuditKinds(_Ready, AuditWork):
         """What is forgotten or erased."""
         back = {1: (1,), 3: (1,), 4: (4,), 6: (1,)}.get(number % self.turns, ())
         return [number - each for each in back]
+
+    def gone(self, number: int) -> Sequence[str]:
+        """The sealed parts of a batch that is forgotten, and of a log that is erased."""
+        kind = number % self.turns
+        return [text_of(number - 1)] if kind == 6 or (kind == 3 and self.forgets) else []
 
     def partial(self, number: int) -> bool:
         """An append never."""

@@ -42,13 +42,13 @@ def scope_of(life: int) -> Scope:
 def lives(
     role: StoreRole, capabilities: Capabilities, opens: Callable[[], Backend], most: int
 ) -> Iterator[list[dict[str, Any]]]:
-    """Live them; ``most`` of each kind of batch die within it, and fewer of other writes. What
-    became of each, as data, one kind after the other."""
+    """Live them; ``most`` of each kind of batch or erasure die within it, fewer of other writes.
+    What became of each, as data, one kind after the other."""
     work = kinds_of(role, capabilities)
     life = 0
     for number in range(work.turns):
         lived = [Life(work, opens, number, life, None).lived()]
-        share = most if number in work.batches else most // 3
+        share = most if number in work.batches or work.gone(number) else most // 3
         for file, name, instruction, time in thinned(lived[0].pop("effects", []), share):
             life += 1
             lived.append(Life(work, opens, number, life, (file, name, instruction, time)).lived())

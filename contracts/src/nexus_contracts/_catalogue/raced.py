@@ -40,11 +40,13 @@ def raced(role: StoreRole) -> tuple[Requirement, ...]:
             role=role,
             level=Level.MUST,
             sentence="Whatever effect of a write was its process's last, the write is there whole "
-            "or not at all, where the interface promises that, and so is every later one; and as "
-            "soon as a write of whatever kind is acknowledged, nothing can lose it.",
+            "or not at all, where the interface promises that, and so is every later one; as soon "
+            "as a write of whatever kind is acknowledged, nothing can lose it; and of what was "
+            "erased nothing is left below the interface once the erasure was made to its end.",
             rationale="A batch that is committed in parts, and a deletion that waits for the next "
             "call, show only where a process dies at that one place; a torn end and a mark that "
-            "nobody takes away show when somebody writes on.",
+            "nobody takes away show when somebody writes on, and a copy that was kept until all "
+            "had gone well, when somebody erases again and is told that there is nothing.",
         ),
         Requirement(
             id=ids.processes,

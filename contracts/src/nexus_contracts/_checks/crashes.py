@@ -10,6 +10,7 @@ import attrs
 from nexus_contracts._bench import Bench, Violation
 from nexus_contracts._catalogue.raced import RACED
 from nexus_contracts._catalogue.shared import IDS
+from nexus_contracts._checks.canaries import places
 from nexus_contracts._kinds import Kinds, erases, following, kinds_of
 from nexus_contracts._lives import BLANK, scope_of
 from nexus_contracts._processes import child
@@ -87,11 +88,14 @@ def killed_in_steps(bench: Bench) -> None:
     with child(bench, namespace, "steps", rounds=EFFECTS[bench.profile]) as writer:
         while lives := writer.hear()["lives"]:
             store = _opened(bench, namespace)
-            ends = [_judged_life(bench, work, store, start, life) for life in lives]
+            scopes = [scope_of(life["life"]) for life in lives]
+            seen = [_judged_life(bench, work, store, start, life) for life in lives]
+            _nothing_left(bench, work, namespace, seen)
+            pairs = zip(scopes, seen, strict=True)
+            ends = [_gone_on(bench, work, store, scope, each) for scope, each in pairs]
             bench.release(store)
             store = _opened(bench, namespace)
-            for life, (state, what) in zip(lives, ends, strict=True):
-                scope = scope_of(life["life"])
+            for scope, (state, what) in zip(scopes, ends, strict=True):
                 found = _observed(bench, work, store, scope, what)
                 settled(bench, work, Seen(state, found, None, what))
                 # What is left makes the next ones slow in a store that keeps all in one.
@@ -133,10 +137,25 @@ def _gone_on(bench: Bench, work: Kinds, store: Any, scope: Scope, seen: Seen) ->
     return state, f"{seen.what}, and then {later},"
 
 
+def _nothing_left(bench: Bench, work: Kinds, namespace: Any, seen: Sequence[Seen]) -> None:
+    """Of what was erased, by lives that ended within it and have made it once more, the back door
+    shows nothing."""
+    door, number = bench.back_door(namespace), seen[0].open
+    if door is None or number is None or not work.gone(number):
+        return
+    left = places(door.snapshot(), work.gone(number))
+    bench.expect(
+        not left,
+        f"after {seen[-1].what}, and once more to its end, {len(left)} places below the store "
+        "still hold what was erased: who makes it again takes away what the first left behind",
+    )
+
+
 def _judged_life(
     bench: Bench, work: Kinds, store: Any, start: State, life: Mapping[str, Any]
-) -> tuple[State, str]:
-    """Judge what is there, and write on; the state to be found then, and what befell."""
+) -> Seen:
+    """Judge what is there; where something was to be gone, make it once more. The state from which
+    it is written on."""
     number, scope = life["number"], scope_of(life["life"])
     state, words = start, work.words(number)
     failed = life.get("failed") or ("" if life["done"] or "at" in life else "its silence")
@@ -148,11 +167,11 @@ def _judged_life(
         state = work.after(state, number)
     else:
         what, under_way = f"a kill after {life['at']}", number
-        if erases(work, number):
+        if erases(work, number) or work.gone(number):
             work.write(store, scope, number)
     found = _observed(bench, work, store, scope, what)
     state = _living(bench, work, Seen(state, found, under_way, what))
-    return _gone_on(bench, work, store, scope, Seen(state, state, number, what))
+    return Seen(state, state, number, what)
 
 
 def _reopened(

@@ -100,7 +100,26 @@ def _intending(role: StoreRole, store: Any) -> None:
     setattr(store, name, write)
 
 
+def _copying(role: StoreRole, store: Any) -> None:
+    """Keep a copy until what is erased is gone, and look for no copy where nothing was there."""
+    name = "erase_sealed" if role is _AUDIT else "erase"
+    honest = getattr(store, name)
+
+    def erase(scope: Scope, *args: Any) -> int:
+        copy = store.path.with_suffix(f".{scope.env}.{scope.tenant_id}")
+        made = store.path.exists() and not copy.exists()
+        if made:
+            copy.write_bytes(store.path.read_bytes())
+        count: int = honest(scope, *args)
+        if count or made:
+            copy.unlink(missing_ok=True)
+        return count
+
+    setattr(store, name, erase)
+
+
 FAULTS: Final[Mapping[str, Callable[[StoreRole, Any], None]]] = {
+    "copying": _copying,
     "marking": _marking,
     "tearing": _tearing,
     "intending": _intending,
@@ -349,11 +368,15 @@ class AuditPlaces(Places, MemoryAudit):
 
 _MARKS: Final = "Marks a scope that is written to by what stays there when its process is killed."
 _NOTES: Final = "Makes good with the next write what a killed process had noted."
+_COPIES: Final = "Leaves the copy that it took of what it erases, where a kill has left it."
 _PRUNES: Final = "the first write of another"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *(_killed(role, "marking", _MARKS, "a later write raises") for role in StoreRole),
     _killed(_ATOMS, "intending", _NOTES, "a later write raises"),
+    _killed(_RAW, "copying", _COPIES, "still hold what was erased"),
+    _killed(_ATOMS, "copying", _COPIES, "still hold what was erased"),
+    _killed(_AUDIT, "copying", _COPIES, "still hold what was erased"),
     _killed(
         _AUDIT,
         "tearing",
