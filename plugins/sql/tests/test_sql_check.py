@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import nexus_sql
 import pytest
@@ -228,6 +229,24 @@ def test_a_database_of_something_else_is_left_alone(config: Config, runtime: Run
     execute(runtime.path("records.db"), "CREATE TABLE customers (name TEXT)")
     assert codes(config, runtime) == ["sql.schema_foreign"]
     assert refused(config, runtime) == ["sql.schema_foreign"]
+
+
+@pytest.mark.usefixtures("provisioned")
+def test_a_schema_that_is_just_being_made_is_nobody_elses(
+    config: Config, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another program makes between two looks at one database is not taken for foreign."""
+    honest, looks = _migrations._version, []
+
+    def version(*given: Any) -> int | None:
+        looks.append(given)
+        return None if len(looks) == 1 else honest(*given)
+
+    monkeypatch.setattr(_migrations, "_version", version)
+    backend = nexus_sql.nexus_atom_store().factory(config, runtime)
+    assert backend.check() == []
+    backend.close()
+    assert len(looks) == 2
 
 
 def test_an_older_schema_is_refused_until_it_is_provisioned(

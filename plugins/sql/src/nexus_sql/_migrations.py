@@ -55,11 +55,16 @@ def schema_problems(
     connection: Connection, tables: Tables, setting: str, steps: Sequence[Step] = STEPS
 ) -> list[Problem]:
     """Say why the schema at hand cannot be used; reads only."""
+    schema = tables.metadata.schema
     version = _version(connection, tables)
     wanted = steps[-1].version
+    there = [] if version is not None else sa.inspect(connection).get_table_names(schema)
+    if tables.versions.name in there:
+        # Another program has begun to make it between the two looks.
+        version = _version(connection, tables)
     if version is None:
-        if foreign := sa.inspect(connection).get_table_names(tables.metadata.schema):
-            what = f"the database belongs to something else: it has a table {foreign[0]!r}"
+        if there:
+            what = f"the database belongs to something else: it has a table {there[0]!r}"
             return [_problem(setting, "foreign", what, "name a database of the store's own")]
         return [_problem(setting, "missing", "the database holds no schema of this store", FIX)]
     if version > wanted:
