@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -418,11 +420,34 @@ def test_a_call_that_cannot_look_first_has_done_nothing(
     assert store.count(SCOPE, ref, None) == 2
 
 
+# In a process of its own, where no client's threads are: a server is started by a fork.
+SERVE = """
+import json, sys
+from pathlib import Path
+from tools.servers import _weaviate
+with _weaviate.serve(Path(sys.argv[1])) as info:
+    print(json.dumps(info), flush=True)
+    sys.stdin.read()
+"""
+
+
 @contextlib.contextmanager
 def own_server(directory: Path, lab: Lab) -> Iterator[tuple[Any, int]]:
     """A server that no other test uses, on a directory: settings of a store there, its process."""
-    module: Any = import_module("tools.servers._weaviate")
-    with pytest.MonkeyPatch.context() as patch, module.serve(directory) as info:
+    root = Path(__file__).parents[3]
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        subprocess.Popen(
+            [sys.executable, "-c", SERVE, str(directory)],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as child,
+    ):
+        assert child.stdout is not None
+        info = json.loads(child.stdout.readline())
         patch.setenv("NEXUS_TEST_WEAVIATE_OWN", info["key"])
         other = type(lab.server)(info)
         yield other.settings("Own", api_key={"env": "NEXUS_TEST_WEAVIATE_OWN"}), info["pid"]
