@@ -269,6 +269,45 @@ def test_contracts_faults_os_calls(tmp_path: Path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["0", "later"]
 
 
+BUSY_WORK: Final = """import os
+for name in ("mine", "yours"):
+    os.mkdir(f"{folder}/{name}")
+    descriptor = os.open(f"{folder}/{name}", os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(f"{folder}/{name}", f"{folder}/its-{name}")
+"""
+
+
+def test_contracts_faults_os_calls_are_noted(tmp_path: Path) -> None:
+    """Every file that a call is about is noted, also one that is told by its descriptor alone, and
+    both of a renaming."""
+    faults, root = OsFaults(lambda _: None), tmp_path.resolve()
+    with faults.touched() as seen:
+        exec(compile(BUSY_WORK, "backend.py", "exec"), {"folder": tmp_path})  # noqa: S102
+        (tmp_path / "own").mkdir()
+        descriptor = os.open(tmp_path / "own", os.O_RDONLY)
+        exec(compile("import os\nos.fsync(given)", "backend.py", "exec"), {"given": descriptor})  # noqa: S102
+        os.close(descriptor)
+    assert {root / name for name in ("mine", "yours", "its-mine", "its-yours", "own")} <= seen
+
+
+@pytest.mark.parametrize(
+    ("after", "left"), [(0, []), (1, ["yours"]), (2, ["yours"]), (3, ["yours"]), (4, ["its-yours"])]
+)
+def test_contracts_faults_os_calls_within(tmp_path: Path, after: int, left: list[str]) -> None:
+    """Only calls that are about the given files fail and are counted: made, opened, synced, and
+    renamed."""
+    faults, root = OsFaults(lambda _: None), tmp_path.resolve()
+    fault = Fault(FaultKind.IO_ERROR, after=after)
+    with faults.inject(fault, within={root / "yours"}) as strikes, suppress(OSError):
+        exec(compile(BUSY_WORK, "backend.py", "exec"), {"folder": tmp_path})  # noqa: S102
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["its-mine", *left])
+    assert strikes.count == (0 if after == 4 else 1)
+
+
 def test_contracts_faults_are_sensible() -> None:
     """A fault before the beginning, or less than once, is refused; words say what it is."""
     for wrong in ({"after": -1}, {"times": 0}):

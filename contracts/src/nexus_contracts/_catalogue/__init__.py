@@ -8,6 +8,7 @@ from functools import cache
 from nexus_contracts._catalogue.atoms import ATOMS
 from nexus_contracts._catalogue.audit import AUDIT
 from nexus_contracts._catalogue.crossed import crossed
+from nexus_contracts._catalogue.hurt import hurt
 from nexus_contracts._catalogue.places import placed
 from nexus_contracts._catalogue.raced import raced
 from nexus_contracts._catalogue.raw import RAW
@@ -34,6 +35,7 @@ def catalogue() -> tuple[Requirement, ...]:
             *refused(role),
             *remembered(role),
             *crossed(role),
+            *hurt(role),
         )
     ]
     found = (*RAW, *ATOMS, *VECTORS, *AUDIT, *common)

@@ -48,6 +48,8 @@ _MODULES = (
     "crossings",
     "damaged",
     "streams",
+    "hurt",
+    "held_files",
 )
 
 

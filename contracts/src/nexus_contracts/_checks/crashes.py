@@ -240,7 +240,7 @@ def judged(bench: Bench, work: Work, seen: Seen, outcome: str) -> State:
         return settled(bench, work, seen)
     if outcome == "not_applied":
         bench.expect(
-            seen.found != applied,
+            seen.found != applied or applied == seen.before,
             f"after {seen.what} a write stands that was said not to be applied: "
             f"{work.words(seen.open)}",
         )

@@ -45,17 +45,27 @@ from nexus_core.spi import (
     UnavailableError,
 )
 
-# How a role's memory is kept: its attribute, what changes it, and what reads it.
-_KEPT: Final[Mapping[StoreRole, tuple[type, str, str, str]]] = {
-    StoreRole.RAW: (MemoryRaw, "objects", "put delete copy set_system erase", "head open list"),
-    StoreRole.ATOMS: (MemoryAtoms, "records", "commit erase", "get query count walk"),
-    StoreRole.VECTORS: (
+
+@attrs.frozen
+class Kept:
+    """How a role's memory is kept: its attribute, what changes it, and what reads it."""
+
+    honest: type
+    attribute: str
+    changing: str
+    reading: str
+
+
+KEPT: Final[Mapping[StoreRole, Kept]] = {
+    StoreRole.RAW: Kept(MemoryRaw, "objects", "put delete copy set_system erase", "head open list"),
+    StoreRole.ATOMS: Kept(MemoryAtoms, "records", "commit erase", "get query count walk"),
+    StoreRole.VECTORS: Kept(
         MemoryVectors,
         "indexes",
         "create_index drop_index upsert delete delete_where set_state erase",
         "get_index list_indexes get query count scan statistics",
     ),
-    StoreRole.AUDIT: (
+    StoreRole.AUDIT: Kept(
         MemoryAudit,
         "logs",
         "append erase_sealed erase",
@@ -272,19 +282,22 @@ def _reading(name: str) -> Callable[..., Any]:
     return read
 
 
-def _kind(role: StoreRole, way: str, base: type | None) -> type:
-    honest, attribute, changing, reading = _KEPT[role]
-    body: dict[str, Any] = {name: _changing(name) for name in changing.split()}
-    body |= {name: _reading(name) for name in reading.split()}
-    body |= {"attribute": attribute, "writing": WAYS[way]}
-    return type("Kept", (Filed, base or honest), body)
+def kind_of(
+    role: StoreRole, way: str = "whole", base: type | None = None, kept_by: type = Filed
+) -> type:
+    """A class of stores of a role whose memory is kept by ``kept_by``, in one of the ``WAYS``."""
+    kept = KEPT[role]
+    body: dict[str, Any] = {name: _changing(name) for name in kept.changing.split()}
+    body |= {name: _reading(name) for name in kept.reading.split()}
+    body |= {"attribute": kept.attribute, "writing": WAYS[way]}
+    return type("Kept", (kept_by, base or kept.honest), body)
 
 
 def opened(
     role: StoreRole, way: str, _config: object, runtime: Runtime, *, base: type | None = None
 ) -> Backend:
     """Open a store of a role, kept in one of the ``WAYS``; of another ``base`` than the honest."""
-    made = _kind(role, way, base)(*([runtime.now] if role is StoreRole.RAW else []))
+    made = kind_of(role, way, base)(*([runtime.now] if role is StoreRole.RAW else []))
     made.path = runtime.base / "kept"
     if role is StoreRole.RAW:
         made.objects = Packed()
