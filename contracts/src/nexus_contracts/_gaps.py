@@ -31,7 +31,9 @@ ERASED: Final = frozenset((*(each.erased for each in IDS.values()), *BELOW))
 GONE: Final = frozenset(each.gone for each in PLACED.values())
 DAMAGED: Final = frozenset(each.damaged for each in PLACED.values())
 PLACES: Final = (
-    GONE | DAMAGED | {name for each in PLACED.values() for name in (each.bare, each.again)}
+    GONE
+    | DAMAGED
+    | {name for each in PLACED.values() for name in (each.bare, each.again, each.odd)}
 )
 # Openings in one process are tried also where no other process can import the factory.
 TWICE: Final = frozenset(REMEMBERED.values())

@@ -20,6 +20,7 @@ class Placed:
     again: str
     beside: str
     damaged: str
+    odd: str
     streams: str
 
 
@@ -30,6 +31,7 @@ PLACED: Final[Mapping[StoreRole, Placed]] = {
         again=f"CFG-{digit}12",
         beside=f"CFG-{digit}13",
         damaged=f"CFG-{digit}14",
+        odd=f"CFG-{digit}15",
         streams=f"SEC-{digit}10",
     )
     for digit, role in enumerate(StoreRole, 1)
@@ -88,6 +90,15 @@ def placed(role: StoreRole) -> tuple[Requirement, ...]:
             "what was stored is answered for as before or not at all, and nothing is written.",
             rationale="Two mounts are easily exchanged, and a mark that nobody reads lets a store "
             "work in the place of another.",
+        ),
+        Requirement(
+            id=ids.odd,
+            role=role,
+            level=Level.MUST,
+            sentence="A place in a folder is told from every other, whatever characters its path "
+            "has: also those to which a URL, a pattern or a shell gives a meaning.",
+            rationale="A path that is put into a URL as it is ends where the first # or ? stands, "
+            "and two stores are one file.",
         ),
         Requirement(
             id=ids.streams,

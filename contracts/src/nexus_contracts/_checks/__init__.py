@@ -42,6 +42,7 @@ _MODULES = (
     "overlaps",
     "faults",
     "places",
+    "odd_places",
     "refused",
     "remembered",
     "hashed",

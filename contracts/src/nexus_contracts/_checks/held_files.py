@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,12 @@ MAGIC: Final = b"SQLite format 3\0"
 HOLDS: Final = {
     "reads": ("BEGIN", "SELECT count(*) FROM sqlite_master"),
     "holds the lock of": ("BEGIN IMMEDIATE",),
+}
+# What a write of the work reads before: whoever left something in a connection might read it away.
+NEEDED: Final[Mapping[StoreRole, tuple[str, tuple[Any, ...]]]] = {
+    StoreRole.ATOMS: ("get", ("definitions", ["counter"])),
+    StoreRole.VECTORS: ("get_index", ("main", 1)),
+    StoreRole.AUDIT: ("head", ()),
 }
 # Seconds: more than any store should wait for a lock.
 PATIENCE: Final = 180.0
@@ -56,6 +62,31 @@ def held(files: Sequence[Path], statements: tuple[str, ...]) -> Iterator[None]:
         yield
 
 
+# Whose write it was, which, and the outcome that was told; none if it returned.
+Written = tuple[Scope, int, str]
+
+
+@attrs.define
+class Ahead:
+    """A store to write to; what a write has to know was read beforehand, by another opening."""
+
+    store: Any
+    clean: Any
+    role: StoreRole
+    known: dict[Scope, Any] = attrs.field(factory=dict)
+
+    def look(self, scope: Scope) -> None:
+        """Read what the next write of a scope has to know."""
+        if self.role in NEEDED:
+            name, arguments = NEEDED[self.role]
+            self.known[scope] = getattr(self.clean, name)(scope, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if self.role in NEEDED and name == NEEDED[self.role][0]:
+            return lambda scope, *_: self.known[scope]
+        return getattr(self.store, name)
+
+
 @attrs.define
 class Beside:
     """A store whose files are held, another opening that looks, and what is to be in it.
@@ -68,15 +99,16 @@ class Beside:
     store: Any
     clean: Any
     hand: Hand
+    ahead: Ahead
     states: dict[Scope, State] = attrs.field(factory=dict)
     number: int = 0
 
-    def write(self, scope: Scope, what: str) -> tuple[Scope, int, str]:
+    def write(self, scope: Scope, what: str) -> Written:
         """Make the next write; gives its number and the outcome that is told, if it raised."""
         number, outcome = self.number, ""
         self.number += 1
         try:
-            self.hand.make(partial(self.work.write, self.store, scope, number), PATIENCE)
+            self.hand.make(partial(self.work.write, self.ahead, scope, number), PATIENCE)
         except StoreError as error:
             outcome = error.outcome.value
         except StuckError:
@@ -94,7 +126,7 @@ class Beside:
                 "was refused is still open"
             )
 
-    def judge(self, written: tuple[Scope, int, str], what: str) -> None:
+    def judge(self, written: Written, what: str) -> None:
         """Hold what is there against what was told of a write."""
         scope, number, outcome = written
         seen = Seen(self.states[scope], self.see(scope, what), number, what)
@@ -103,6 +135,7 @@ class Beside:
     def goes_on(self, scope: Scope, what: str) -> None:
         """The file is free: a scope writes, and nothing else changes."""
         for _ in range(TRIES):
+            self.ahead.look(scope)
             written = self.write(scope, what)
             self.judge(written, what)
             self.stands(what)
@@ -135,28 +168,32 @@ def held_by_another_program(bench: Bench) -> None:
         bench.figures["files_held"] = len(files)
         if not files:
             return
-        beside = Beside(bench, work, store, bench.open(namespace), hand, number=1)
-        beside.states = {scope: work.observe(beside.clean, scope) for scope in (SCOPE, OTHER)}
-        bench.figures["refused_while_held"] = _held_each_way(beside, files)
-        bench.release(beside.clean)
+        clean = bench.open(namespace)
+        ahead = Ahead(store, clean, bench.spec.role)
+        beside = Beside(bench, work, store, clean, hand, ahead, number=1)
+        beside.states = {scope: work.observe(clean, scope) for scope in (SCOPE, OTHER)}
+        refused = 0
+        for verb, those in (("reads", (SCOPE, OTHER)), *((verb, (SCOPE,)) for verb in HOLDS)):
+            refused += _held(beside, files, verb, those)
+        bench.figures["refused_while_held"] = refused
+        bench.release(clean)
         beside.clean = bench.open(namespace)
         beside.stands("when the store was opened again")
 
 
-def _held_each_way(beside: Beside, files: Sequence[Path]) -> int:
-    """Hold the files in each way, and let go; gives how many writes were refused meanwhile."""
-    refused = 0
-    for verb, statements in HOLDS.items():
-        what = f"while another program {verb} the store's file"
-        with held(files, statements):
-            written = [beside.write(scope, what) for scope in (SCOPE, OTHER)]
-        refused += sum(bool(outcome) for *_, outcome in written)
-        for each in written:
-            beside.judge(each, what)
-        what = f"after another program {verb} the store's file"
-        for scope in (OTHER, SCOPE):
-            beside.goes_on(scope, what)
-    return refused
+def _held(beside: Beside, files: Sequence[Path], verb: str, those: Sequence[Scope]) -> int:
+    """Hold the files while some write, and let go; gives how many writes were refused meanwhile."""
+    what = f"while another program {verb} the store's file"
+    for scope in (SCOPE, OTHER):
+        beside.ahead.look(scope)
+    with held(files, HOLDS[verb]):
+        written = [beside.write(scope, what) for scope in those]
+    for each in written:
+        beside.judge(each, what)
+    what = f"after another program {verb} the store's file"
+    for scope in (OTHER, SCOPE):
+        beside.goes_on(scope, what)
+    return sum(bool(outcome) for *_, outcome in written)
 
 
 for _role in StoreRole:

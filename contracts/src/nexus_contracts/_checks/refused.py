@@ -6,6 +6,7 @@ writes of whoever might meet what it left. Every answer has to be the same.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -35,6 +36,11 @@ from nexus_contracts._watch import Violation
 from nexus_core import NexusError, Scope
 from nexus_core.spi import StoreRole
 
+# How often all that is refused is asked for again, so that places of which there are a hundred run
+# out; seconds after which that is enough, and how often it is done at least.
+OFTEN: Final = 130
+BUDGET: Final = 2.0
+SELDOM: Final = 5
 # Calls of which none that is not meant to be refused may be.
 WRITES: Final = ("put", "commit", "create_index", "upsert", "append")
 
@@ -56,6 +62,7 @@ def leaves_nothing_elsewhere(bench: Bench) -> None:
     """The tenant in its other environment, and another tenant, go on after it."""
     own, *others = bench.cast(3)
     _refused(bench, own, others, others, "there")
+    _refused_often(bench, own, others)
 
 
 def _refused(
@@ -86,6 +93,49 @@ def _refused(
     for scope in (*others, own):
         work.everything(script, scope)
     unmoved(bench, script)
+
+
+def _refused_often(bench: Bench, own: Scope, others: Sequence[Scope]) -> None:
+    """Refused again and again, in one scope; then the others go on, and it goes on itself."""
+    script, work = Trials(), KINDS[bench.spec.role](bench)
+    for scope in (*others, own):
+        work.load(script, scope, refuser=scope == own)
+    for number, way in enumerate(work.ways):
+        way(script, own, f"often-{number:02}")
+    results: dict[int, Any] = {}
+    with bench.fresh_place() as place, two_hands() as hands:
+
+        def make(call: Call, which: int = 0) -> Any:
+            try:
+                return hands[which].make(partial(act, place.store, call, results), _hands.PATIENCE)
+            except StuckError:
+                bench.abandon(place.store)
+                bench.fail(f"after many that were refused, this does not return: {call.words()}")
+
+        for number, call in enumerate(script.calls):
+            with suppress(NexusError, UnresolvedError):
+                results[number] = make(call)
+        began, count = time.monotonic(), 0
+        for turn in range(OFTEN):
+            if turn >= SELDOM and time.monotonic() - began > BUDGET:
+                break
+            for number in sorted(script.refused | script.cut):
+                with suppress(NexusError, UnresolvedError):
+                    make(script.calls[number])
+            count += len(script.refused | script.cut)
+        bench.figures["refused_often"] = count
+        for scope in (*others, own):
+            done = len(script.calls)
+            work.write(script, scope, "often")
+            for number, call in enumerate(script.calls[done:], done):
+                try:
+                    results[number] = make(call, number % 2)
+                except NexusError as error:
+                    bench.fail(
+                        f"after {count} calls of {own} that were refused or cut short this raised "
+                        f"{type(error).__name__}: {call.words()}: what a refused call takes it has "
+                        "to give back"
+                    )
 
 
 def attempt(bench: Bench, store: Any, own: Scope, others: Sequence[Scope], text: str) -> None:

@@ -6,7 +6,7 @@ Where the interface states no limit, there is none up to what the core sends in 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from nexus_contracts._bench import SCOPES, Bench, Violation
 from nexus_contracts._checks.atom_filters import operators
 from nexus_contracts._checks.atoms import edge, ids, insert, one, record
 from nexus_contracts._checks.canaries import canaries, places
+from nexus_contracts._nested import Large, nested
 from nexus_contracts._registry import check
 from nexus_core import NewAtom, Scope
 from nexus_core.spi import (
@@ -52,6 +53,10 @@ CROWD: Final = 2100
 VALUES: Final = 1000  # of one filter
 TEXT_BYTES: Final = 1024  # of one value
 DEEP: Final = 200
+# Operations of one kind, and starts of walks: more than there are where a store usually begins to
+# go another way.
+BATCH: Final = 1100
+WIDTHS: Final = (130, 1050)
 
 INTEGERS: Final = (
     *(sign * 2**power + step for power in (31, 53, 60) for sign in (1, -1) for step in (-1, 0, 1)),
@@ -441,6 +446,7 @@ def crowds_are_apart(bench: Bench) -> None:
     for place, scope in enumerate(scopes[:2]):
         _all_own(bench, store, place, scope, names)
     subject, *others = scopes
+    nested(bench, store, _large(store, subject, others[0], names))
     gone = names[: CROWD // 2 + 50]
     for some in parts(gone, most(bench)):
         store.commit(subject, [Remove("atoms", name) for name in some])
@@ -449,6 +455,76 @@ def crowds_are_apart(bench: Bench) -> None:
     wanted = CROWD - len(gone) + PAGE + 40
     bench.expect(count == wanted, f"erase counted {count} of {wanted} records")
     _others_stay(bench, store, others, names, f"erasing {wanted} records of {subject}")
+    size = min(BATCH, most(bench))
+    _batches_of_each_kind(bench, store, subject, names[:size])
+    _others_stay(bench, store, others, names, f"batches of {size} operations in {subject}")
+    _walks_after_others(bench, store, (subject, others[0]))
+
+
+def _large(store: Any, subject: Scope, other: Scope, names: Sequence[str]) -> Mapping[str, Large]:
+    """Calls about thousands of records, of two scopes that ask alike."""
+    calls: Mapping[str, Callable[[Scope], Any]] = {
+        "get": lambda scope: store.get(scope, "atoms", names),
+        "query": lambda scope: store.query(scope, "atoms", None, limit=PAGE),
+        "query by a filter": lambda scope: store.query(
+            scope, "atoms", Eq("position", 0), limit=PAGE
+        ),
+        "count": lambda scope: store.count(scope, "atoms", Eq("position", 1)),
+        "walk": lambda scope: store.walk(scope, names, "down", max_depth=3, limit=MANY),
+    }
+    return {
+        name: Large(partial(each, subject), partial(each, other)) for name, each in calls.items()
+    }
+
+
+def _batches_of_each_kind(bench: Bench, store: Any, scope: Scope, names: Sequence[str]) -> None:
+    """Commits of one kind of operation, in a scope that has nothing, where others have all ids."""
+    new, next_ = [record(name) for name in names], [record(name, version=2) for name in names]
+    for what, operations, wanted in (
+        ("requirements of absences", [Require("atoms", n, present=False) for n in names], None),
+        ("inserts that keep what is there", [Insert(each, if_exists="keep") for each in new], True),
+        ("the same inserts again", [Insert(each, if_exists="keep") for each in next_], False),
+        ("requirements", [Require("atoms", name, version=1) for name in names], None),
+        ("replaces", [Replace(each) for each in next_], True),
+        ("removes", [Remove("atoms", name) for name in names], True),
+        ("the same removes again", [Remove("atoms", name) for name in names], False),
+        ("inserts", [Insert(each) for each in new], True),
+        ("removes of a version", [Remove("atoms", name, 1) for name in names], True),
+    ):
+        told = f"where others have the same ids, a commit of {len(names)} {what} in {scope}"
+        changed = taken(bench, told, partial(store.commit, scope, operations))
+        wrong = [name for name, each in zip(names, changed, strict=True) if each is not wanted]
+        bench.expect(
+            wanted is None or not wrong,
+            f"{told} says of {len(wrong)} that they {'changed nothing' if wanted else 'changed'}",
+        )
+        left = store.count(scope, "atoms", None)
+        there = 0 if what.startswith(("requirements of absences", "removes", "the same rem")) else 1
+        bench.expect(left == there * len(names), f"{told} leaves {left} records")
+
+
+def _walks_after_others(bench: Bench, store: Any, scopes: tuple[Scope, Scope]) -> None:
+    """Walks from few ids and from many, each after one of another scope that met as many, and ended
+    at its limit, at its depth, or where there was nothing more."""
+    left, right = scopes
+    ends = numbered(2 * max(WIDTHS))
+    for scope in scopes:
+        store.erase(scope)
+    fans = [edge(f"root{size}", name) for size in WIDTHS for name in ends[:size]]
+    load(bench, store, [*fans, *(edge(name, f"end-{name}") for name in ends)], left)
+    load(bench, store, [edge(name, f"end-{name}") for name in ends], right)
+    for size in WIDTHS:
+        asked = ends[size : 2 * size]
+        for depth, limit in ((5, size + size // 4), (5, MANY), (1, MANY), (5, 1)):
+            met = store.walk(left, [f"root{size}"], "down", max_depth=depth, limit=limit)
+            most_ = size if depth == 1 else 2 * size
+            bench.expect(len(met) == min(most_, limit), f"a walk in {left} met {len(met)} edges")
+            found = store.walk(right, asked, "down", max_depth=1, limit=MANY)
+            bench.expect(
+                [step.edge.fields["parent"] for step in found] == asked,
+                f"after a walk in {left} that met {len(met)} edges, one in {right} from "
+                f"{size} ids met {len(found)}: what one walk collects is another's to clear away",
+            )
 
 
 def _all_own(bench: Bench, store: Any, place: int, scope: Scope, names: Sequence[str]) -> None:

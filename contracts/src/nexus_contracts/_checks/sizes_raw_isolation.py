@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from nexus_contracts._bench import SCOPES, Bench
 from nexus_contracts._checks.common import crowd
 from nexus_contracts._checks.raw import names, put, read
-from nexus_contracts._checks.sizes_raw import MANY, MIB, beside, changed, fill
+from nexus_contracts._checks.sizes_atoms import parts
+from nexus_contracts._checks.sizes_raw import LARGE, MANY, MIB, beside, changed, fill
 from nexus_contracts._races import race
 from nexus_contracts._registry import check
 from nexus_core import Scope
 from nexus_core.spi import AlreadyExistsError, ByteRange, StoreError
+
+# Objects that are looked at while streams stand still, at least, and seconds for the others.
+FEWEST: Final = 300
+BUDGET: Final = 2.0
 
 
 @check("TEN-130")
@@ -78,11 +86,38 @@ def raw_large_batches_stay_inside(bench: Bench) -> None:
     store.delete_many(subject, keys)
     _unharmed(bench, store, others, some, f"a delete_many of {MANY} keys in {subject}")
     fill(store, subject, keys)
+    _read_on(bench, store, others[0], (subject, keys))
     found = names(store, subject)
     bench.expect(found == keys, f"beside others {subject} lists {len(found)} of {MANY} objects")
     count = store.erase(subject)
     bench.expect(count == MANY, f"beside others erase counted {count} of {MANY} objects")
     _unharmed(bench, store, others, some, f"erasing {MANY} objects in {subject}")
+
+
+def _read_on(bench: Bench, store: Any, holder: Scope, busy: tuple[Scope, Sequence[str]]) -> None:
+    """Streams that stand still while another scope looks at more objects than are kept open."""
+    data = bench.random.randbytes(LARGE)
+    put(store, "stream", data, holder)
+    spans = [None, ByteRange(5, LARGE - 5)] if bench.spec.capabilities.ranges else [None]  # type: ignore[union-attr]
+    with ExitStack() as open_:
+        streams = [open_.enter_context(store.open(holder, "stream", range=each)) for each in spans]
+        begun = [next(stream.chunks) for stream in streams]
+        seen, until = 0, time.monotonic() + BUDGET
+        with ThreadPoolExecutor(4) as pool:
+            for keys in parts(busy[1], FEWEST):
+                list(pool.map(partial(store.head, busy[0]), keys))
+                list(pool.map(lambda key: read(store, key, busy[0]), keys[::4]))
+                seen += len(keys)
+                if time.monotonic() > until:
+                    break
+        for span, stream, first in zip(spans, streams, begun, strict=True):
+            start, stop = (0, len(data)) if span is None else span.resolve(len(data))
+            bench.expect(
+                first + b"".join(stream.chunks) == data[start:stop],
+                f"a stream of {holder} gave other bytes after {busy[0]} had looked at "
+                f"{seen} objects meanwhile",
+            )
+    store.delete(holder, "stream")
 
 
 def _unharmed(

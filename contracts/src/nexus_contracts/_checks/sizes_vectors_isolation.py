@@ -3,7 +3,7 @@ thousands of rows, and every name that an index may have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from nexus_contracts._bench import Bench
 from nexus_contracts._checks.sizes_atoms import CROWD, MANY, PAGE, numbered
 from nexus_contracts._checks.sizes_vectors import batches, dimensions, many, pages, wide
 from nexus_contracts._checks.vectors import FIELDS, batch, definition, hits, single
+from nexus_contracts._nested import Large, nested
 from nexus_contracts._registry import check
 from nexus_core import Scope
 from nexus_core.spi import Eq, IndexLockedError, NotFoundError, Vectors
@@ -79,6 +80,7 @@ def crowds_are_apart(bench: Bench) -> None:
     subject, *others = scopes
     k = min(bench.spec.capabilities.max_k, CROWD)  # type: ignore[union-attr]
     _all_own(bench, store, refs[subject], subject, (names, k))
+    nested(bench, store, _large(store, (subject, refs[subject]), (others[0], refs[others[0]]), k))
     half = CROWD // 2 + 50
     steps = (
         (f"deleting {half} ids", partial(store.delete, subject, refs[subject], names[:half])),
@@ -105,6 +107,24 @@ def crowds_are_apart(bench: Bench) -> None:
                 all(row is not None and row.fields.get("page") == place for row in found),
                 f"{what} in {subject} changed rows of {scope}",
             )
+
+
+def _large(
+    store: Any, mine: tuple[Scope, Any], theirs: tuple[Scope, Any], k: int
+) -> Mapping[str, Large]:
+    """Calls that look at every row, of two scopes that ask alike."""
+    names, where = numbered(CROWD), Eq("good", value=True)
+    query = partial(hits, store, include_fields=True)
+    calls: Mapping[str, Callable[[Scope, Any], Any]] = {
+        "query": lambda scope, ref: query(ref, [2.0, 5.0], k, scope=scope),
+        "query by a filter": lambda scope, ref: query(ref, [2.0, 5.0], 9, where=where, scope=scope),
+        "get": lambda scope, ref: store.get(scope, ref, names),
+        "scan": lambda scope, ref: store.scan(scope, ref, limit=PAGE),
+        "count": lambda scope, ref: store.count(scope, ref, where),
+    }
+    return {
+        name: Large(partial(call, *mine), partial(call, *theirs)) for name, call in calls.items()
+    }
 
 
 def _all_own(

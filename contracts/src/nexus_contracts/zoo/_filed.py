@@ -48,61 +48,48 @@ from nexus_core.spi import (
 
 @attrs.frozen
 class Kept:
-    """How a role's memory is kept: its attribute, what changes it, and what reads it."""
+    """How a role's memory is kept: its attribute, what changes it, and what reads it.
+
+    ``frozen`` says whether a change puts new values in place of old ones, or changes those.
+    """
 
     honest: type
     attribute: str
     changing: str
     reading: str
+    frozen: bool
 
 
 KEPT: Final[Mapping[StoreRole, Kept]] = {
-    StoreRole.RAW: Kept(MemoryRaw, "objects", "put delete copy set_system erase", "head open list"),
-    StoreRole.ATOMS: Kept(MemoryAtoms, "records", "commit erase", "get query count walk"),
+    StoreRole.RAW: Kept(
+        MemoryRaw, "objects", "put delete copy set_system erase", "head open list", frozen=True
+    ),
+    StoreRole.ATOMS: Kept(
+        MemoryAtoms, "records", "commit erase", "get query count walk", frozen=True
+    ),
     StoreRole.VECTORS: Kept(
         MemoryVectors,
         "indexes",
         "create_index drop_index upsert delete delete_where set_state erase",
         "get_index list_indexes get query count scan statistics",
+        frozen=False,
     ),
     StoreRole.AUDIT: Kept(
         MemoryAudit,
         "logs",
         "append erase_sealed erase",
         "head read checkpoints unsettled",
+        frozen=False,
     ),
 }
 
 Write = Callable[["Filed", bytes], None]
 
 
-class Packed(dict[Any, Any]):
-    """A dictionary of frozen values that pickles each of them once, however often it is written:
-    with a thousand objects every change would else take as long as all of them."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.parts: dict[Any, tuple[Any, bytes]] = {}
-
-    def __reduce__(self) -> Any:
-        parts: dict[Any, tuple[Any, bytes]] = {}
-        for key, value in self.items():
-            known = self.parts.get(key)
-            if known is None or known[0] is not value:
-                known = value, pickle.dumps((key, value))
-            parts[key] = known
-        self.parts = parts
-        return _unpacked, ([data for _, data in parts.values()],)
-
-
-def _unpacked(parts: Sequence[bytes]) -> Packed:
-    return Packed(pickle.loads(each) for each in parts)  # noqa: S301  # of the file's own pickle
-
-
 class Filed:
     """What the four have in common. ``writing`` is how a change gets into the file."""
 
-    attribute: str
+    kept: Kept
     writing: Any
 
     path: Path
@@ -111,6 +98,9 @@ class Filed:
     # What is kept as it was read or written last, while nothing has changed since.
     data: bytes | None = None
     known: tuple[int, int, int] | None = None
+    # Each value with its pickle, by key: with a thousand of them every change would else take as
+    # long as all.
+    parts: Mapping[Any, tuple[Any, bytes]] = {}
 
     def load(self) -> None:
         """Read the file, if there is one, and if it is not the one that was read last."""
@@ -121,13 +111,11 @@ class Filed:
             if signature == self.known:
                 return
             data = self.path.read_bytes()
-            # Nobody but this class writes the file.
-            kept = pickle.loads(data)  # noqa: S301
+            self.unpack(data)
         except FileNotFoundError:
             return
         except Exception:  # noqa: BLE001  # half a pickle raises whatever it likes
             raise IntegrityError("the file is damaged") from None
-        setattr(self, self.attribute, kept)
         self.known, self.data = signature, data
 
     def close(self) -> None:
@@ -162,7 +150,33 @@ class Filed:
 
     def packed(self) -> bytes:
         """What is kept, as the file has it."""
-        return pickle.dumps(getattr(self, self.attribute))
+        parts = {}
+        for key, value in getattr(self, self.kept.attribute).items():
+            part = self.parts.get(key)
+            if part is None or part[0] is not value:
+                part = value, pickle.dumps((key, value))
+            parts[key] = part
+        self.parts = parts
+        return pickle.dumps([data for _, data in parts.values()])
+
+    def unpack(self, data: bytes) -> None:
+        """Have in memory what the file has. Nobody but this class writes it."""
+        known = {part: (key, value) for key, (value, part) in self.parts.items()}
+        parts = {}
+        for part in pickle.loads(data):  # noqa: S301
+            key, value = known.get(part) or pickle.loads(part)  # noqa: S301
+            parts[key] = value, part
+        self.parts = parts
+        setattr(self, self.kept.attribute, {key: value for key, (value, _) in parts.items()})
+
+    def touch(self, scope: Scope) -> None:
+        """A call is about to change what is a scope's."""
+        if not self.kept.frozen:
+            self.parts = {
+                key: part
+                for key, part in self.parts.items()
+                if (key if isinstance(key, Scope) else key[0]) != scope
+            }
 
 
 def _whole(store: Filed, data: bytes) -> None:
@@ -261,11 +275,14 @@ def _changing(name: str) -> Callable[..., Any]:
             self.load()
             before = self.packed() if self.data is None else self.data
             self.data = None
+            self.touch(args[0])
             answer = getattr(super(type(self), self), name)(*args, **kwargs)
+            self.touch(args[0])
             try:
                 self.save()
             except BaseException:
-                setattr(self, self.attribute, pickle.loads(before))  # noqa: S301  # of just now
+                self.touch(args[0])
+                self.unpack(before)
                 self.data = before
                 raise
             return answer
@@ -289,7 +306,7 @@ def kind_of(
     kept = KEPT[role]
     body: dict[str, Any] = {name: _changing(name) for name in kept.changing.split()}
     body |= {name: _reading(name) for name in kept.reading.split()}
-    body |= {"attribute": kept.attribute, "writing": WAYS[way]}
+    body |= {"kept": kept, "writing": WAYS[way]}
     return type("Kept", (kept_by, base or kept.honest), body)
 
 
@@ -299,8 +316,6 @@ def opened(
     """Open a store of a role, kept in one of the ``WAYS``; of another ``base`` than the honest."""
     made = kind_of(role, way, base)(*([runtime.now] if role is StoreRole.RAW else []))
     made.path = runtime.base / "kept"
-    if role is StoreRole.RAW:
-        made.objects = Packed()
     backend: Backend = made
     return backend
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nexus_contracts._catalogue.hurt import HURT
-from nexus_contracts.zoo._filed import KEPT, Filed, Packed, filed_mutant, kind_of
+from nexus_contracts.zoo._filed import KEPT, Filed, filed_mutant, kind_of
 from nexus_contracts.zoo._mutant import HONEST, Mutant
 from nexus_core.spi import (
     Backend,
@@ -104,13 +104,12 @@ class InRows(Filed):
             raise UnavailableError("the database is busy", outcome=Outcome.NOT_APPLIED) from None
         # Nobody but this class writes them.
         kept = {pickle.loads(k): pickle.loads(v) for k, v in self.rows.items()}  # noqa: S301
-        before = getattr(self, self.attribute)
-        setattr(self, self.attribute, Packed(kept) if isinstance(before, Packed) else kept)
+        setattr(self, self.kept.attribute, kept)
         self.data = None
 
     def save(self) -> None:
         """Write what is another than it was."""
-        kept = getattr(self, self.attribute)
+        kept = getattr(self, self.kept.attribute)
         new = {pickle.dumps(key): pickle.dumps(value) for key, value in kept.items()}
         try:
             if not self.connection.in_transaction:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -138,7 +139,7 @@ def remembers(store: Any, writes: bool) -> None:
 def _forget(store: Any) -> None:
     if not _ready(store.root):
         store.known = None
-        setattr(store, store.attribute, {})
+        setattr(store, store.kept.attribute, {})
 
 
 def opened(
@@ -253,6 +254,19 @@ def _makes_another(config: PlacedConfig, runtime: Runtime) -> Sequence[str]:
     return provision(config, runtime)
 
 
+def _by_url(runtime: Runtime) -> Runtime:
+    """Takes the base for a URL: what follows a # or ? is cut off, and what has a % is decoded."""
+    return attrs.evolve(runtime, base=Path(unquote(urlsplit(f"file://{runtime.base}").path)))
+
+
+def _provision_by_url(config: PlacedConfig, runtime: Runtime) -> Sequence[str]:
+    return provision(config, _by_url(runtime))
+
+
+def _opened_by_url(role: StoreRole, config: PlacedConfig, runtime: Runtime) -> Backend:
+    return opened(role, honest, config, _by_url(runtime))
+
+
 # -- what is left beside, and what is said --------------------------------------------------------
 
 
@@ -342,6 +356,7 @@ WHAT: Final[Mapping[str, str]] = {
     "provision-overlooks-hidden": "Provisioning moves into a folder that has hidden names only.",
     "provision-overlooks-folders": "Provisioning moves into a folder that has folders only.",
     "provision-clears": "Provisioning removes what somebody else has in the folder.",
+    "path-as-url": "Puts the path of its folder into a URL as it is.",
     "second-place": "Provisioning makes a folder that no setting names.",
     "lock-beside": "Opening leaves a lock file beside the place.",
     "journal-beside": "Writes leave a file that no setting names.",
@@ -384,6 +399,10 @@ def _of(role: StoreRole) -> list[Mutant]:
     journal = attrs.evolve(
         base, spec=attrs.evolve(base.spec, factory=partial(_journal_beside, role))
     )
+    url_spec = attrs.evolve(
+        base.spec, factory=partial(_opened_by_url, role), provision=_provision_by_url
+    )
+    by_url = attrs.evolve(base, spec=url_spec)
     hidden, folders = partial(_overlooks, _is_hidden), partial(_overlooks, Path.is_dir)
     rows: list[tuple[str, str, str, BackendHarness]] = [
         ("bare-is-empty", ids.bare, "never provisioned", placed_harness(role, looks_empty)),
@@ -399,6 +418,7 @@ def _of(role: StoreRole) -> list[Mutant]:
         ("provision-overlooks-hidden", ids.again, "beside .theirs", provisioned(hidden)),
         ("provision-overlooks-folders", ids.again, "beside .git/HEAD", provisioned(folders)),
         ("provision-clears", ids.again, "destroyed", provisioned(_clears)),
+        ("path-as-url", ids.odd, "'p#1'", by_url),
         ("second-place", ids.beside, "no setting names", provisioned(_makes_another)),
         ("lock-beside", ids.beside, "opening and checking", built(_locked_beside)),
         ("journal-beside", ids.beside, "no setting names", journal),
