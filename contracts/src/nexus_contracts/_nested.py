@@ -24,7 +24,7 @@ from nexus_core import NexusError
 Make = Callable[[], Any]
 
 # Lines of each call at which it is held up.
-LINES: Final = 30
+LINES: Final = 60
 # How long the other is waited for, where it may have to wait for the first: so many times what it
 # takes alone, and seconds; and how often that is found out.
 TIMES: Final = 3
@@ -107,6 +107,18 @@ def nested(bench: Bench, store: Any, calls: Mapping[str, Large]) -> None:
             chosen = thinned(met, LINES)
             wrong = meetings.wrong(chosen)
             if wrong is not None:
-                # At which of them it was, nobody knows yet.
-                apart = (meetings.wrong([line]) for line in chosen)
-                bench.fail(next(filter(None, apart), wrong))
+                bench.fail(_narrowed(meetings, chosen, wrong))
+
+
+def _narrowed(meetings: Meetings, lines: Sequence[Line], wrong: str) -> str:
+    """The same with fewer lines, down to the one at which it was."""
+    while len(lines) > 1 and meetings.bench.effort:
+        middle = len(lines) // 2
+        for half in (lines[:middle], lines[middle:]):
+            found = meetings.wrong(half)
+            if found is not None:
+                lines, wrong = half, found
+                break
+        else:
+            break
+    return wrong
