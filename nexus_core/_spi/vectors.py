@@ -27,8 +27,9 @@ class VectorBackend(Backend):
 
     Vectors and filters have been checked against the definition. Only ``create_index`` makes an
     index; data calls with a reference whose incarnation is not the current one raise
-    ``StaleReferenceError``. While an index is not active they raise ``TenantInactiveError``, change
-    nothing and never activate it; it is still listed, dropped and erased like any other.
+    ``StaleReferenceError``, and ``NotFoundError`` where no index has its name and version. While an
+    index is not active they raise ``TenantInactiveError``, change nothing and never activate it; it
+    is still listed, dropped and erased like any other.
 
     The buffers that rows and queries come in are the caller's again, to be used for something else,
     once the call has returned: what is kept of them is copied.

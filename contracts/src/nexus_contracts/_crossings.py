@@ -160,7 +160,8 @@ class AtomGround:
 
 
 class VectorGround:
-    """An index of a name that all have, with rows of another dimension in each scope."""
+    """An index of a name that all have, of one dimension in two scopes and of another in the third:
+    what is kept for a dimension meets its like."""
 
     def __init__(self, bench: Any) -> None:
         self.bench = bench
@@ -199,11 +200,14 @@ class VectorGround:
         self.writes: Mapping[str, Make] = writes
 
     def _shape(self, scope: Scope, name: str = "main") -> Any:
-        return vectors.definition(self.bench, 2 + _mine(scope), name=name)
+        return vectors.definition(self.bench, self._dimension(scope), name=name)
 
     @staticmethod
-    def _rows(scope: Scope, pages: Mapping[str, int]) -> Any:
-        rest = [1.0] * _mine(scope)
+    def _dimension(scope: Scope) -> int:
+        return 5 if scope == SCOPES[-1] else 3
+
+    def _rows(self, scope: Scope, pages: Mapping[str, int]) -> Any:
+        rest = [float(_mine(scope))] * (self._dimension(scope) - 2)
         rows = {
             name: [float(page), 1.0 + place, *rest]
             for place, (name, page) in enumerate(pages.items())
@@ -213,9 +217,8 @@ class VectorGround:
         }
         return vectors.batch(rows, fields)
 
-    @staticmethod
-    def _nearest(store: Any, scope: Scope, ref: Any, **options: Any) -> Any:
-        asked = [float(_mine(scope))] * (2 + _mine(scope))
+    def _nearest(self, store: Any, scope: Scope, ref: Any, **options: Any) -> Any:
+        asked = [float(_mine(scope))] * self._dimension(scope)
         options |= {"include_fields": True, "include_vectors": True}
         return vectors.hits(store, ref, asked, 2 + _mine(scope), scope=scope, **options)
 

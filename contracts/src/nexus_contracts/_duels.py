@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from nexus_contracts._duel import Duel
@@ -11,6 +12,7 @@ from nexus_contracts._duels_erase import EraseBeside
 from nexus_contracts._duels_raw import Change, Create, PutBeside, PutRefused
 from nexus_contracts._duels_vectors import Define, DropUnder, UpsertBeside, UpsertRefused
 from nexus_contracts._kinds import kinds_of
+from nexus_core import Scope
 from nexus_core.spi import Capabilities, StoreRole
 
 SMALL: Final = 50
@@ -42,9 +44,21 @@ def refusal(role: StoreRole, capabilities: Capabilities) -> Duel:
 
 
 def erasures(role: StoreRole, capabilities: Capabilities) -> list[Duel]:
-    """An erasure, and the first write of a scope of the same tenant or of another."""
+    """An erasure, and the first write of a scope of the same tenant or of another; the same with
+    whatever else may leave a scope with nothing."""
     work = kinds_of(role, capabilities)
-    return [EraseBeside(work, one_tenant=True), EraseBeside(work, one_tenant=False)]
+    lasts: list[Callable[[Any, Scope], object] | None] = [None]
+    if role is StoreRole.RAW:
+        lasts.append(lambda store, scope: store.delete(scope, "n"))
+    if role is StoreRole.VECTORS:
+        lasts.append(
+            lambda store, scope: store.drop_index(scope, store.get_index(scope, "main", 1))
+        )
+    return [
+        EraseBeside(work, one_tenant=one_tenant, last=last)
+        for last in lasts
+        for one_tenant in (True, False)
+    ]
 
 
 def duels_of(role: StoreRole, capabilities: Capabilities) -> list[Duel]:

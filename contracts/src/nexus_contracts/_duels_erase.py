@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -20,13 +21,16 @@ TENANTS: Final = tuple(
 
 @attrs.frozen
 class EraseBeside(Alone):
-    """The erasure of a scope, and the first write of another: of one tenant, or of two.
+    """The erasure of a scope, or the removal of the last that it has, and another's first write.
 
+    The two are of one tenant, or of two.
     Nobody else has anything, so that whatever the two share is there for them alone.
     """
 
     work: Kinds
     one_tenant: bool
+    # Takes the last away, where that is another call than the erasure.
+    last: Callable[[Any, Scope], object] | None = None
     about = "erase"
     symmetric = False
 
@@ -34,7 +38,8 @@ class EraseBeside(Alone):
     def title(self) -> str:
         """The calls."""
         whose = "another environment of its tenant" if self.one_tenant else "another tenant"
-        return f"the erasure of a scope, and the first write of {whose}"
+        what = "erasure of a scope" if self.last is None else "removal of the last in a scope"
+        return f"the {what}, and the first write of {whose}"
 
     def _scopes(self, place: str) -> tuple[Scope, Scope]:
         number = int(place.rpartition("-")[2])
@@ -50,9 +55,9 @@ class EraseBeside(Alone):
     def act(self, store: Any, scope: Scope, place: str, side: int, known: Any) -> str:
         """Erase, or write."""
         own = self._scopes(place)[side]
-        return outcome(
-            lambda: store.erase(own) if side == 0 else self.work.write(store, own, self.work.turns)
-        )
+        if side == 1:
+            return outcome(lambda: self.work.write(store, own, self.work.turns))
+        return outcome(lambda: self.last(store, own) if self.last else store.erase(own))
 
     def wrong(self, store: Any, scope: Scope, place: str, answers: Answers) -> str:
         """One scope is empty, and the other has its write; then both are empty again."""

@@ -284,6 +284,35 @@ class AuditWork:
         return f"append({1 + number % 3} entries) of the number {number}"
 
 
+# What a write reads before: whoever left something in a connection might read it away.
+_NEEDED: Final[Mapping[StoreRole, tuple[str, tuple[Any, ...]]]] = {
+    StoreRole.ATOMS: ("get", ("definitions", ["counter"])),
+    StoreRole.VECTORS: ("get_index", ("main", 1)),
+    StoreRole.AUDIT: ("head", ()),
+}
+
+
+@attrs.define
+class Ahead:
+    """A store to write to; what a write has to know was read beforehand, by another opening."""
+
+    store: Any
+    clean: Any
+    role: StoreRole
+    known: dict[Scope, Any] = attrs.field(factory=dict)
+
+    def look(self, scope: Scope) -> None:
+        """Read what the next write of a scope has to know."""
+        if self.role in _NEEDED:
+            name, arguments = _NEEDED[self.role]
+            self.known[scope] = getattr(self.clean, name)(scope, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if self.role in _NEEDED and name == _NEEDED[self.role][0]:
+            return lambda scope, *_: self.known[scope]
+        return getattr(self.store, name)
+
+
 def work_of(role: StoreRole, capabilities: Capabilities) -> Work:
     """The work for a role."""
     if role is StoreRole.RAW:

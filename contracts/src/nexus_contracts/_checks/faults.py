@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -12,10 +12,11 @@ import attrs
 from nexus_contracts._bench import Bench, Indeterminate
 from nexus_contracts._catalogue.shared import IDS
 from nexus_contracts._checks.crashes import Seen, judged, settled
+from nexus_contracts._hands import Hand, StuckError
 from nexus_contracts._registry import check
-from nexus_contracts._work import OTHER, SCOPE, State, Work, told, work_of
+from nexus_contracts._work import OTHER, SCOPE, Ahead, State, Work, told, work_of
 from nexus_contracts.faults import Fault, FaultInjector, FaultKind
-from nexus_core import NexusError
+from nexus_core import NexusError, Scope
 from nexus_core.spi import NotFoundError, StoreError, StoreRole
 
 PATIENCE: Final = 120
@@ -52,25 +53,29 @@ class Trial:
     injector: FaultInjector
     state: State
     other: State
+    hand: Hand
     number: int = 1
     struck: int = 0
 
     def write(self, fault: Fault) -> bool:
         """Write under a fault and look at the truth; then write without. Whether it struck."""
         number, what = self.number, f"the fault {fault.words()}"
-        self.number += 1
         with self.injector.inject(fault) as strikes:
-            outcome = self._outcome(number, what)
+            outcome = self._outcome(self.faulty, SCOPE, what)
         self._untouched(what)
         seen = Seen(self.state, self.look(), number, what)
         self.state = judged(self.bench, self.work, seen, outcome)
-        self._recover(what)
+        self._goes_on(OTHER, what)
+        self._goes_on(SCOPE, what)
         self.struck += strikes.count
         return strikes.count > 0
 
-    def _outcome(self, number: int, what: str) -> str:
+    def _outcome(self, store: Any, scope: Scope, what: str) -> str:
+        """Make the next write; the outcome that is told, if it raised."""
+        number = self.number
+        self.number += 1
         try:
-            self.patiently(lambda: self.work.write(self.faulty, SCOPE, number), what)
+            self.patiently(partial(self.work.write, store, scope, number), what)
         except StoreError as error:
             return error.outcome.value
         return ""
@@ -90,7 +95,7 @@ class Trial:
             f"under {what} a read gave something else than is there\n"
             f"  expected {told(self.state)}\n  got      {told(found)}",
         )
-        self._recover(what)
+        self._goes_on(SCOPE, what)
 
     def look(self) -> State:
         """What the clean backend sees."""
@@ -102,37 +107,42 @@ class Trial:
             f"under {what} a write in {SCOPE} changed {OTHER}",
         )
 
-    def _recover(self, what: str) -> None:
-        """Without the fault writes succeed again; a connection that died may cost a try or two."""
+    def _goes_on(self, scope: Scope, what: str) -> None:
+        """Without the fault a scope's writes succeed again, and change nothing of the other's; a
+        connection that died may cost a try or two.
+
+        Nothing is read before the first: a transaction that was left open would be read away.
+        """
+        role = self.bench.spec.role
         for _ in range(TRIES):
-            number = self.number
-            self.number += 1
-            outcome = self._outcome(number, what)
-            seen = Seen(self.state, self.look(), number, f"the end of {what}")
-            self.state = judged(self.bench, self.work, seen, outcome)
+            ahead = Ahead(self.faulty, self.clean, role)
+            ahead.look(scope)
+            number, end = self.number, f"the end of {what}"
+            outcome = self._outcome(ahead, scope, what)
+            before = self.state if scope == SCOPE else self.other
+            found = self.work.observe(self.clean, scope)
+            after = judged(self.bench, self.work, Seen(before, found, number, end), outcome)
+            if scope == SCOPE:
+                self.state = after
+                self._untouched(end)
+            else:
+                self.other = after
+                self.bench.expect(
+                    self.look() == self.state,
+                    f"after {end} a write in {OTHER} changed {SCOPE}: what a failure left open is "
+                    "another's to finish",
+                )
             if not outcome:
                 return
         self.bench.fail(f"after the end of {what} the store does not recover: {outcome}")
 
     def patiently(self, call: Any, what: str) -> Any:
-        """Make a call that must come back; raises what it raises."""
-        answers: list[Any] = []
-        failures: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                answers.append(call())
-            except BaseException as error:  # noqa: BLE001  # handed to the caller below
-                failures.append(error)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        thread.join(PATIENCE)
-        if thread.is_alive():
+        """Make a call that must come back, always in one thread, which may have a connection of its
+        own; raises what it raises."""
+        try:
+            return self.hand.make(call, PATIENCE)
+        except StuckError:
             self.bench.fail(f"under {what} a call does not come back; give the store a time-out")
-        if failures:
-            raise failures[0]
-        return answers[0]
 
 
 def faults_are_told_truly(bench: Bench) -> None:
@@ -140,7 +150,10 @@ def faults_are_told_truly(bench: Bench) -> None:
     assert bench.harness.faults is not None
     namespace = bench.provisioned()
     work = work_of(bench.spec.role, bench.spec.capabilities)
-    with closing(bench.harness.faults()) as injector:
+    hand = Hand()
+    with ExitStack() as open_:
+        injector = open_.enter_context(closing(bench.harness.faults()))
+        open_.callback(hand.rest)
         clean, faulty = bench.open(namespace), bench.disturbed(namespace, injector)
         for scope in (SCOPE, OTHER):
             work.prepare(clean, scope)
@@ -153,6 +166,7 @@ def faults_are_told_truly(bench: Bench) -> None:
             injector,
             work.observe(clean, SCOPE),
             work.observe(clean, OTHER),
+            hand,
         )
         # Connections are made and statements prepared before anything fails.
         settled(bench, work, Seen(trial.state, work.observe(faulty, SCOPE), None, "no fault"))

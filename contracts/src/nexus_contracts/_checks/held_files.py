@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from nexus_contracts._checks.crashes import Seen, judged, settled
 from nexus_contracts._hands import Hand, StuckError
 from nexus_contracts._harness import Namespace
 from nexus_contracts._registry import check
-from nexus_contracts._work import OTHER, SCOPE, State, Work, work_of
+from nexus_contracts._work import OTHER, SCOPE, Ahead, State, Work, work_of
 from nexus_core import NexusError, Scope
 from nexus_core.spi import StoreError, StoreRole
 
@@ -27,12 +27,6 @@ MAGIC: Final = b"SQLite format 3\0"
 HOLDS: Final = {
     "reads": ("BEGIN", "SELECT count(*) FROM sqlite_master"),
     "holds the lock of": ("BEGIN IMMEDIATE",),
-}
-# What a write of the work reads before: whoever left something in a connection might read it away.
-NEEDED: Final[Mapping[StoreRole, tuple[str, tuple[Any, ...]]]] = {
-    StoreRole.ATOMS: ("get", ("definitions", ["counter"])),
-    StoreRole.VECTORS: ("get_index", ("main", 1)),
-    StoreRole.AUDIT: ("head", ()),
 }
 # Seconds: more than any store should wait for a lock.
 PATIENCE: Final = 180.0
@@ -64,27 +58,6 @@ def held(files: Sequence[Path], statements: tuple[str, ...]) -> Iterator[None]:
 
 # Whose write it was, which, and the outcome that was told; none if it returned.
 Written = tuple[Scope, int, str]
-
-
-@attrs.define
-class Ahead:
-    """A store to write to; what a write has to know was read beforehand, by another opening."""
-
-    store: Any
-    clean: Any
-    role: StoreRole
-    known: dict[Scope, Any] = attrs.field(factory=dict)
-
-    def look(self, scope: Scope) -> None:
-        """Read what the next write of a scope has to know."""
-        if self.role in NEEDED:
-            name, arguments = NEEDED[self.role]
-            self.known[scope] = getattr(self.clean, name)(scope, *arguments)
-
-    def __getattr__(self, name: str) -> Any:
-        if self.role in NEEDED and name == NEEDED[self.role][0]:
-            return lambda scope, *_: self.known[scope]
-        return getattr(self.store, name)
 
 
 @attrs.define
