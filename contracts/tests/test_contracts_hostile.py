@@ -175,6 +175,7 @@ NEEDED: Final = {
     "CFG-111": "no provision",
     "CFG-112": "no provision",
     "CFG-114": "no provision",
+    "CFG-115": "no provision",
     "DUR-101": "survives",
     "DUR-102": "another process cannot open",
     "DUR-103": "another process cannot open",
