@@ -11,7 +11,7 @@ import attrs
 
 from nexus_core.spi import ClosedError, ConfigurationError, InvalidArgumentError, Scope
 from nexus_s3._failures import Failure, Kind, classify, translate
-from nexus_s3._hush import Hushed
+from nexus_s3._hush import OURS
 
 T = TypeVar("T")
 
@@ -19,7 +19,8 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 
 
-@attrs.frozen
+# Never changed once made; to be frozen would double what making one costs.
+@attrs.define
 class Target:
     """One key of one scope: where its object is, and the client that reaches it. With a ``version``
     it is that one, which is only ever read or locked. ``lock`` is the mode of the engine's own
@@ -42,15 +43,18 @@ class Target:
 def call(client: Any, operation: str, **parameters: Any) -> Any:
     """One request, once; raises ``Failure`` and nothing else that the library could raise."""
     failure: Failure
+    # What ``Hushed`` does, in place: every request goes through here.
+    OURS.depth += 1
     try:
-        with Hushed():
-            return getattr(client, operation)(**parameters)
+        return getattr(client, operation)(**parameters)
     except (Failure, KeyboardInterrupt, SystemExit):
         raise
     except (ClosedError, ConfigurationError, InvalidArgumentError):
         raise
     except Exception as error:  # noqa: BLE001  # the library leaks any kind on odd answers
         failure = classify(error)
+    finally:
+        OURS.depth -= 1
     raise failure
 
 

@@ -18,12 +18,12 @@ class _Ours(threading.local):
     depth = 0
 
 
-_ours: Final = _Ours()
+OURS: Final = _Ours()
 
 
 class _Filter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return not _ours.depth
+        return not OURS.depth
 
 
 _FILTER: Final = _Filter()
@@ -43,7 +43,7 @@ class Hushed:
     __slots__ = ()
 
     def __enter__(self) -> None:
-        _ours.depth += 1
+        OURS.depth += 1
 
     def __exit__(
         self,
@@ -51,4 +51,4 @@ class Hushed:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _ours.depth -= 1
+        OURS.depth -= 1

@@ -76,7 +76,8 @@ class Window(io.RawIOBase):
         return len(data)
 
 
-@attrs.frozen
+# Never changed once made; to be frozen would double what making one costs.
+@attrs.define
 class Spooled:
     """A whole body: its size, its SHA-256, and windows on it."""
 

@@ -7,7 +7,7 @@ might be the echo of our own success, the object is looked at: if it carries our
 from __future__ import annotations
 
 import base64
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -124,7 +124,7 @@ class Writer:
         """A new write's identity."""
         now = self._now()
         return Sealed(
-            write=secrets.token_hex(16),
+            write=os.urandom(16).hex(),
             sha256=sha256,
             at=now,
             attributes=rounded(attributes, now),
