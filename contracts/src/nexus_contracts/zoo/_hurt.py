@@ -86,6 +86,8 @@ class InRows(Filed):
     connection: Any = None
     leaves_open = False
     rows: dict[bytes, bytes]
+    # Each value with its row, by key: with a thousand every change would else take as long as all.
+    written: dict[Any, tuple[Any, bytes, bytes]]
 
     def _ask(self, statement: str, *values: Any) -> list[Any]:
         if self.connection is None:
@@ -102,15 +104,24 @@ class InRows(Filed):
             self.rows = dict(self._ask("SELECT name, value FROM kept"))
         except sqlite3.OperationalError:
             raise UnavailableError("the database is busy", outcome=Outcome.NOT_APPLIED) from None
-        # Nobody but this class writes them.
-        kept = {pickle.loads(k): pickle.loads(v) for k, v in self.rows.items()}  # noqa: S301
+        known = {row[1:]: (key, row[0]) for key, row in self.written.items()}
+        self.written = {}
+        for row in self.rows.items():
+            # Nobody but this class writes them.
+            key, value = known.get(row) or tuple(map(pickle.loads, row))
+            self.written[key] = (value, *row)
+        kept = {key: row[0] for key, row in self.written.items()}
         setattr(self, self.kept.attribute, kept)
         self.data = None
 
     def save(self) -> None:
         """Write what is another than it was."""
         kept = getattr(self, self.kept.attribute)
-        new = {pickle.dumps(key): pickle.dumps(value) for key, value in kept.items()}
+        for key, value in kept.items():
+            row = self.written.get(key)
+            if row is None or row[0] is not value or not self.kept.frozen:
+                self.written[key] = (value, pickle.dumps(key), pickle.dumps(value))
+        new = dict(self.written[key][1:] for key in kept)
         try:
             if not self.connection.in_transaction:
                 self._ask("BEGIN")
@@ -137,6 +148,7 @@ def in_rows(role: StoreRole, _config: object, runtime: Runtime, *, leaves_open: 
     """Open a store in rows, soundly or not."""
     made = kind_of(role, kept_by=InRows)(*([runtime.now] if role is StoreRole.RAW else []))
     made.path, made.leaves_open, made.rows = runtime.base / "kept", leaves_open, {}
+    made.written = {}
     backend: Backend = made
     return backend
 
