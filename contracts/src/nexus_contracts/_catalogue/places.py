@@ -57,9 +57,10 @@ def placed(role: StoreRole) -> tuple[Requirement, ...]:
             level=Level.MUST,
             sentence="When its place vanishes while the store is open, check says so, every call "
             "raises an error that claims nothing about what is stored, and none makes the place "
-            "again.",
+            "again; where somebody else does, it works in that one, or refuses.",
             rationale="A disk that is not mounted, or a bucket that somebody dropped, must not "
-            "look like an empty store that takes new things.",
+            "look like an empty store that takes new things; nor may a file that was removed, "
+            "and is still open, go on as if it were the store.",
         ),
         Requirement(
             id=ids.again,

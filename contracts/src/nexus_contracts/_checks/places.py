@@ -97,6 +97,52 @@ def vanished_place(bench: Bench) -> None:
     what = "on a place that vanished while the store was open"
     _all_refused(bench, namespace, store, known, what)
     _still_nothing(bench, namespace, (store, bench.open(namespace)), before, what)
+    _made_anew(bench, namespace, store, known)
+
+
+def _made_anew(bench: Bench, namespace: Namespace, store: Any, known: Known) -> None:
+    """Make the place once more under the store that is open: it may refuse every call, and else it
+    works in the place that is there now."""
+    bench.harness.provision(namespace, bench.clock)
+    fresh = bench.open(namespace)
+
+    def compare(scope: Scope, of_it: Known, wrong: str) -> None:
+        pairs = zip(
+            calls(bench, store, scope, of_it), calls(bench, fresh, scope, of_it), strict=True
+        )
+        for early, late in pairs:
+            if early.writes or _refuses(early):
+                continue
+            bench.expect(
+                _one_answer(early) == _one_answer(late),
+                "the place vanished and was made anew while the store was open, and "
+                f"{early.name} in {scope} {wrong}",
+            )
+
+    for scope in (SCOPE, OTHER):
+        compare(scope, known, "is answered from the one before")
+    with suppress(StoreError):
+        since = plant(bench, store, OTHER)
+        compare(OTHER, since, "shows what is acknowledged, and not there for who opens it anew")
+
+
+def _refuses(call: Call) -> bool:
+    """Whether a call raises what claims nothing about what is stored."""
+    try:
+        call.make()
+    except CLAIMS:
+        return False
+    except StoreError:
+        return True
+    return False
+
+
+def _one_answer(call: Call) -> object:
+    """What a call gives, opaque values renamed, or which error it raises."""
+    try:
+        return plain(call.make(), {})
+    except StoreError as error:
+        return type(error).__name__
 
 
 def _all_refused(bench: Bench, namespace: Namespace, store: Any, known: Known, what: str) -> None:

@@ -75,7 +75,8 @@ class Play:
         rounds = self.plan.rounds()
         for number, each in enumerate(rounds, 1):
             steps = (*each.theirs, *each.mine)
-            wide = number == len(rounds) or any(step.call.method == "erase" for step in steps)
+            erases = any(step.call.method == "erase" for step in steps)
+            wide = each.wide or erases or number == len(rounds)
             scopes = BOTH if wide else (HERE,)
             yield self._writes(theirs, each.theirs)
             yield self.looks(mine, scopes)

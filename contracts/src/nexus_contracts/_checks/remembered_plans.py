@@ -57,10 +57,11 @@ class Step:
 
 @attrs.frozen
 class Round:
-    """What one opening writes, and then the other."""
+    """What one opening writes, and then the other; ``wide`` where both scopes are written in."""
 
     theirs: Sequence[Step]
     mine: Sequence[Step] = ()
+    wide: bool = False
 
 
 class Plan(Protocol):
@@ -406,6 +407,24 @@ class VectorPlan:
             [write("create_index", shape), *by_held],
         )
         yield Round([write("drop_index", "beside")], [write("upsert", Kept("beside"), rows)])
+        # What was made last in the one scope goes, and its like comes in the other: a number that
+        # is given out again is another's then.
+        other, names = Writer(self.there), ("a", "b", "c", "gone")
+        anew = [
+            other("create_index", shape),
+            other("upsert", "main", self._rows(*names, first=6.0)),
+        ]
+        gone = [write("drop_index", "main"), other("drop_index", "main")]
+        yield Round([*gone, *anew], wide=True)
+        yield Round(
+            [
+                other("drop_index", "main"),
+                write("create_index", shape),
+                write("upsert", "main", self._rows(*names, first=8.0)),
+            ],
+            wide=True,
+        )
+        yield Round(anew, wide=True)
 
     def _of_states(self) -> Iterator[Round]:
         write = Writer(self.here)

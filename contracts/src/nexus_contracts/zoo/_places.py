@@ -90,8 +90,15 @@ class Way(Protocol):
     def __call__(self, store: Any, writes: bool) -> None: ...
 
 
-def honest(store: Any, writes: bool) -> None:  # noqa: ARG001  # one of several
-    """Nothing without the place."""
+def honest(store: Any, writes: bool) -> None:
+    """Nothing without the place, and nothing from one that was there before."""
+    outlives(store, writes)
+    if not store.path.exists():
+        _forget(store)
+
+
+def outlives(store: Any, writes: bool) -> None:  # noqa: ARG001  # one of several
+    """Nothing without the place, but whatever was read of the one before."""
     if not store.ready(store.root):
         raise UnavailableError("the place is not there", outcome=Outcome.NOT_APPLIED)
 
@@ -137,8 +144,8 @@ def remembers(store: Any, writes: bool) -> None:
 
 
 def _forget(store: Any) -> None:
-    if not _ready(store.root):
-        store.known = None
+    if store.known is not None and not store.path.exists():
+        store.known, store.data, store.parts = None, None, {}
         setattr(store, store.kept.attribute, {})
 
 
@@ -356,6 +363,7 @@ WHAT: Final[Mapping[str, str]] = {
     "provision-overlooks-hidden": "Provisioning moves into a folder that has hidden names only.",
     "provision-overlooks-folders": "Provisioning moves into a folder that has folders only.",
     "provision-clears": "Provisioning removes what somebody else has in the folder.",
+    "outlives-its-place": "Goes on with what it knew, where its place was removed and made anew.",
     "path-as-url": "Puts the path of its folder into a URL as it is.",
     "second-place": "Provisioning makes a folder that no setting names.",
     "lock-beside": "Opening leaves a lock file beside the place.",
@@ -411,6 +419,7 @@ def _of(role: StoreRole) -> list[Mutant]:
         ("gone-acknowledged", ids.gone, "returned", placed_harness(role, acknowledges)),
         ("gone-not-looked-for", ids.gone, "returned", placed_harness(role, remembers)),
         ("ready-once-for-all", ids.gone, "look each time", placed_harness(role, trusting=True)),
+        ("outlives-its-place", ids.gone, "made anew", placed_harness(role, outlives)),
         ("provision-empties", ids.again, "changed what was stored", provisioned(_empties)),
         ("provision-says-again", ids.again, "says that it made", provisioned(_says_it_again)),
         ("provision-says-nothing", ids.again, "does not say so", provisioned(_says_nothing)),
