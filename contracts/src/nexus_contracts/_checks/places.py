@@ -22,6 +22,7 @@ from nexus_core import NexusError, Scope
 from nexus_core.spi import (
     AlreadyExistsError,
     ClosedError,
+    ConfigurationError,
     IndexLockedError,
     InvalidArgumentError,
     InvalidTokenError,
@@ -103,7 +104,10 @@ def vanished_place(bench: Bench) -> None:
 def _made_anew(bench: Bench, namespace: Namespace, store: Any, known: Known) -> None:
     """Make the place once more under the store that is open: it may refuse every call, and else it
     works in the place that is there now."""
-    bench.harness.provision(namespace, bench.clock)
+    try:
+        bench.harness.provision(namespace, bench.clock)
+    except ConfigurationError:
+        return  # what was taken away, an operator has to make
     fresh = bench.open(namespace)
 
     def compare(scope: Scope, of_it: Known, wrong: str) -> None:
