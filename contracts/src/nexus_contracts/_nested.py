@@ -27,8 +27,8 @@ Make = Callable[[], Any]
 LINES: Final = 60
 # How long the other is waited for, where it may have to wait for the first: so many times what it
 # takes alone, and seconds; and how often that is found out.
-TIMES: Final = 3
-MOMENTS: Final = (0.02, 0.25)
+TIMES: Final = 5
+MOMENTS: Final = (0.1, 0.5)
 WAITS: Final = 8
 
 
